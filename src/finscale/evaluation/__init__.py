@@ -1,0 +1,1 @@
+"""Scores of probability forecasts, and the form in which predictions are kept."""

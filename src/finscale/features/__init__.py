@@ -1,0 +1,1 @@
+"""Causal features of bars, in tiers."""

@@ -1,0 +1,66 @@
+"""The five features taken straight from the bar: O, H, L, C and V, made stationary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finscale.features.registry import feature
+from finscale.features.rolling import lagged_log_ratio, rolling_mean
+from finscale.market.bars import OHLCV, FloatArray
+
+_CAMPBELL = "Campbell, Lo & MacKinlay (1997), The Econometrics of Financial Markets, ch. 1"
+
+
+@feature(
+    family="price",
+    meaning="log return of the session: ln(C_t / C_{t-1})",
+    reference=_CAMPBELL,
+    lookback_bars=1,
+)
+def return_1(bars: OHLCV) -> FloatArray:
+    """Return the one-bar log return."""
+    return lagged_log_ratio(bars.close, bars.close, 1)
+
+
+@feature(
+    family="price",
+    meaning="overnight gap: ln(O_t / C_{t-1})",
+    reference=_CAMPBELL,
+    lookback_bars=1,
+)
+def overnight_gap(bars: OHLCV) -> FloatArray:
+    """Return the log gap from the last close to the open."""
+    return lagged_log_ratio(bars.open, bars.close, 1)
+
+
+@feature(
+    family="price",
+    meaning="how far the high stands above the close: ln(H_t / C_t)",
+    reference="Parkinson (1980), J. Business 53(1), range notation",
+    lookback_bars=0,
+)
+def high_above_close(bars: OHLCV) -> FloatArray:
+    """Return the log distance from close to high."""
+    return np.asarray(np.log(bars.high / bars.close))
+
+
+@feature(
+    family="price",
+    meaning="how far the low lies below the close: ln(C_t / L_t)",
+    reference="Parkinson (1980), J. Business 53(1), range notation",
+    lookback_bars=0,
+)
+def low_below_close(bars: OHLCV) -> FloatArray:
+    """Return the log distance from low to close."""
+    return np.asarray(np.log(bars.close / bars.low))
+
+
+@feature(
+    family="price",
+    meaning="volume against its own 20-bar average: ln((V_t + 1) / (mean_20(V) + 1))",
+    reference="Karpoff (1987), J. Financial and Quantitative Analysis 22(1)",
+    lookback_bars=19,
+)
+def volume_ratio_20(bars: OHLCV) -> FloatArray:
+    """Return log relative volume; one unit is added so that a session without trade is finite."""
+    return np.asarray(np.log((bars.volume + 1) / (rolling_mean(bars.volume, 20) + 1)))

@@ -1,0 +1,33 @@
+"""Volume and money flow."""
+
+from __future__ import annotations
+
+import numpy as np
+import talib
+
+from finscale.features.registry import feature
+from finscale.features.rolling import ratio_or, rolling_mean
+from finscale.market.bars import OHLCV, FloatArray
+
+
+@feature(
+    family="volume",
+    meaning="share of volume-weighted price in rising bars: MFI_14 / 100",
+    reference="Quong & Soudack (1989), Technical Analysis of Stocks & Commodities 7(3)",
+    lookback_bars=14,
+)
+def money_flow_index_14(bars: OHLCV) -> FloatArray:
+    """Return the money flow index, in [0, 1]."""
+    return np.asarray(talib.MFI(bars.high, bars.low, bars.close, bars.volume, 14) / 100)
+
+
+@feature(
+    family="volume",
+    meaning="Chaikin money flow of 20 bars: sum(V (2C - H - L) / (H - L)) / sum(V)",
+    reference="Chaikin, in Colby (2003), The Encyclopedia of Technical Market Indicators",
+    lookback_bars=19,
+)
+def chaikin_money_flow_20(bars: OHLCV) -> FloatArray:
+    """Return the Chaikin money flow, in [-1, 1]; zero where nothing was traded."""
+    place = ratio_or(2 * bars.close - bars.high - bars.low, bars.high - bars.low, 0.0)
+    return ratio_or(rolling_mean(place * bars.volume, 20), rolling_mean(bars.volume, 20), 0.0)

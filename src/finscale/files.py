@@ -1,0 +1,225 @@
+"""The one place that writes: atomic files, content hashes, the append-only ledger, the run lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finscale.errors import RunDirectoryError
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds either the old content or all of the new.
+
+    The bytes go to a temporary file in the same directory, are flushed to the disk, and then take
+    the name in one step; the directory entry is flushed too, so the file outlives a power loss.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes the file private; a finished result is as readable as any other file.
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically (see :func:`write_bytes_atomic`)."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; NaN and infinities are refused."""
+    write_text_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunDirectoryError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text that equal values share (sorted keys, no spaces, no NaN)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON as 64 hexadecimal digits."""
+    return hash_bytes(canonical_json(value).encode("utf-8"))
+
+
+def hash_sources(root: Path, parts: tuple[str, ...]) -> str:
+    """Hash the Python files under some parts of a package.
+
+    Parameters
+    ----------
+    root
+        The package's directory.
+    parts
+        Files or folders below it. Names and contents both count.
+    """
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        place = root / part
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.relative_to(root).as_posix().encode())
+            digest.update(b"\0")
+            digest.update(file.read_bytes())
+            digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class LedgerContent:
+    """What a ledger holds: whole records in order, and the numbers of damaged lines (from 1)."""
+
+    records: list[dict[str, Any]]
+    damaged_lines: list[int]
+
+
+class Ledger:
+    """An append-only file of JSON records, one to a line.
+
+    A record is on the disk when :meth:`append` returns. A line torn by a crash is never repaired
+    or removed: the next record starts on a fresh line, and readers report the damaged one.
+    Appending is safe between processes on one machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: dict[str, Any], *, key: str = "uid") -> bool:
+        """Append ``record`` unless the ledger already holds one with the same ``key`` value.
+
+        Returns
+        -------
+        bool
+            Whether the record was written.
+        """
+        line = canonical_json(record).encode("utf-8") + b"\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            written = stream.read()
+            if any(known.get(key) == record[key] for known in _parse(written).records):
+                return False
+            stream.write(b"\n" + line if written and not written.endswith(b"\n") else line)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return True
+
+    def read(self) -> LedgerContent:
+        """Return every whole record; a missing ledger is an empty one."""
+        try:
+            return _parse(self.path.read_bytes())
+        except FileNotFoundError:
+            return LedgerContent([], [])
+
+
+def _parse(content: bytes) -> LedgerContent:
+    records: list[dict[str, Any]] = []
+    damaged: list[int] = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            damaged.append(number)
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            damaged.append(number)
+    return LedgerContent(records, damaged)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold an advisory lock on ``path`` for the duration; the kernel frees it if we die.
+
+    Raises
+    ------
+    RunDirectoryError
+        If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunDirectoryError(
+                f"{path.parent}: another finscale process is working here; "
+                "wait for it, stop it, or choose another directory with --out"
+            ) from error
+        yield
+
+
+def require_writable(directory: Path) -> None:
+    """Check that ``directory`` can be made and written, leaving nothing behind.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it cannot.
+    """
+    nearest = directory
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise RunDirectoryError(f"{nearest}: is a file, not a directory; choose another --out")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{nearest}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

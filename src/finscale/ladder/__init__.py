@@ -1,0 +1,1 @@
+"""Budgets, the architectures that meet them, and the batches they are trained with."""

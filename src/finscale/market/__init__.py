@@ -1,0 +1,1 @@
+"""Bars: one schema for daily OHLCV data, and the sources that return it."""

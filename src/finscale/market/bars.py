@@ -1,0 +1,159 @@
+"""One schema for OHLCV bars, and what makes a bar invalid.
+
+Bars are a polars frame with the columns of :data:`SCHEMA`: one symbol, one row per trading
+session, sorted by date. Bad bars are refused, never repaired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from finscale.errors import DataError
+from finscale.files import hash_bytes
+
+PRICES = ("open", "high", "low", "close")
+
+SCHEMA = pl.Schema(
+    {
+        "symbol": pl.String,
+        "date": pl.Date,
+        "open": pl.Float64,
+        "high": pl.Float64,
+        "low": pl.Float64,
+        "close": pl.Float64,
+        "volume": pl.Float64,
+    }
+)
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OHLCV:
+    """The bars of one symbol as arrays of equal length T, oldest first.
+
+    Attributes
+    ----------
+    date
+        ``datetime64[D]``, strictly increasing.
+    open, high, low, close
+        Prices in the quote currency, positive.
+    volume
+        Units traded, zero or more.
+    """
+
+    date: NDArray[np.datetime64]
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volume: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.date)
+
+    def head(self, n_rows: int) -> OHLCV:
+        """Return the first ``n_rows`` bars: the world as it was known then."""
+        return self.slice(0, n_rows)
+
+    def slice(self, start: int, stop: int) -> OHLCV:
+        """Return the bars of the half-open row interval ``[start, stop)``."""
+        return OHLCV(
+            **{name: getattr(self, name)[start:stop] for name in self.__dataclass_fields__}
+        )
+
+
+def to_arrays(bars: pl.DataFrame) -> OHLCV:
+    """Return valid bars as arrays."""
+    return OHLCV(
+        date=bars["date"].to_numpy().astype("datetime64[D]"),
+        **{name: bars[name].to_numpy() for name in (*PRICES, "volume")},
+    )
+
+
+def bars_hash(bars: pl.DataFrame) -> str:
+    """Return a SHA-256 over the content of valid bars, the same on every platform."""
+    arrays = to_arrays(bars)
+    parts = [",".join(bars["symbol"].unique()).encode(), arrays.date.astype("<i8").tobytes()]
+    parts += [getattr(arrays, name).astype("<f8").tobytes() for name in (*PRICES, "volume")]
+    return hash_bytes(b"\0".join(parts))
+
+
+def validate_bars(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
+    """Return ``frame`` with the columns of :data:`SCHEMA`, or refuse it.
+
+    Parameters
+    ----------
+    frame
+        Columns named and typed as in :data:`SCHEMA`; further columns are dropped.
+    source
+        What to call the data in messages: a path or the name of a data set.
+
+    Raises
+    ------
+    DataError
+        Naming the source, the first bad row (counted from 1, with its date) and the fix.
+    """
+    missing = [name for name in SCHEMA if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{source}: no column {', '.join(missing)}; needed are {', '.join(SCHEMA)} "
+            f"(found {', '.join(frame.columns) or 'none'})"
+        )
+    bars = frame.select(SCHEMA.names()).cast(SCHEMA)
+    if bars.is_empty():
+        raise DataError(f"{source}: no rows; give at least a few hundred bars")
+    symbols = bars["symbol"].unique(maintain_order=True).to_list()
+    if len(symbols) > 1:
+        raise DataError(
+            f"{source}: holds {len(symbols)} symbols ({', '.join(map(str, symbols[:5]))}); "
+            "choose one with data.symbol"
+        )
+    for bad, fault, fix in _faults():
+        rows = bars.select(bad.fill_null(value=False).arg_true()).to_series()
+        if len(rows):
+            row = int(rows[0])
+            more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+            raise DataError(f"{source}: row {row + 1} ({bars['date'][row]}): {fault}{more}; {fix}")
+    return bars
+
+
+def _faults() -> list[tuple[pl.Expr, str, str]]:
+    """Each fault as (expression that is true in bad rows, what is wrong, the fix)."""
+    numbers = (*PRICES, "volume")
+    missing = [
+        (pl.col(name).is_null(), f"{name} is missing", "fill it in or drop the row")
+        for name in ("date", *numbers)
+    ]
+    infinite = [
+        (~pl.col(name).is_finite(), f"{name} is not a finite number", "correct it or drop the row")
+        for name in numbers
+    ]
+    positive = [
+        (pl.col(name) <= 0, f"{name} is not positive", "correct it or drop the row")
+        for name in PRICES
+    ]
+    order = "sort the rows by date, oldest first, one row per session"
+    return [
+        *missing,
+        *infinite,
+        *positive,
+        (pl.col("volume") < 0, "volume is negative", "correct it; use 0 where none was traded"),
+        (pl.col("high") < pl.col("low"), "high is below low", "correct the bar"),
+        (
+            pl.col("high") < pl.max_horizontal("open", "close"),
+            "high is below open or close",
+            "correct the bar, and use all raw or all adjusted prices",
+        ),
+        (
+            pl.col("low") > pl.min_horizontal("open", "close"),
+            "low is above open or close",
+            "correct the bar, and use all raw or all adjusted prices",
+        ),
+        (pl.col("date").diff().dt.total_days() == 0, "date is the same as in the row above", order),
+        (pl.col("date").diff().dt.total_days() < 0, "date is before the row above", order),
+    ]

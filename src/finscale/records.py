@@ -1,0 +1,177 @@
+"""Ledger records: what was run, with which code, data, grid and seed, and what came out.
+
+Records are written by the search and the final stage, and read by the scaling fit and the report.
+Reading them needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from finscale.errors import RunDirectoryError
+from finscale.files import Ledger, hash_json
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identity(_Record):
+    """What has to be equal for two records to be comparable; each a SHA-256."""
+
+    settings: str = Field(description="of the settings that a run's result depends on")
+    data: str = Field(description="of the feature matrix and labels")
+    grid: str = Field(description="of the budget's architectures and the input shape")
+    code: str = Field(description="of the source that makes results")
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash over all four, 16 hexadecimal digits."""
+        return hash_json(self.model_dump())[:16]
+
+    def differences(self, other: Identity) -> tuple[str, ...]:
+        """Name the parts in which two identities differ."""
+        return tuple(
+            name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)
+        )
+
+
+class CellRecord(_Record):
+    """What every record says of the experiment it belongs to."""
+
+    uid: str = Field(description="unique in the ledger; a record is appended once")
+    experiment: str = Field(description="{budget}_h{horizon}_{task}; a baseline's has no budget")
+    budget: str | None
+    horizon_bars: int
+    task: str
+    identity: Identity
+    code_version: str
+    created_at: str = Field(description="UTC, ISO 8601")
+
+
+class ModelFields(_Record):
+    """The built model and how it was trained."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    d_ff: int
+    n_parameters: int = Field(description="counted on the built model")
+    recipe: dict[str, float | int] = Field(description="exactly what was trained")
+    effective_batch: int
+    micro_batch: int
+    precision: str
+    seed: int
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's label, as in the command line."""
+        return f"{self.d_model}x{self.n_layers}x{self.n_heads}x{self.d_ff}"
+
+
+class CurvePoint(_Record):
+    """One epoch; mean log-losses in nats."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+
+
+class TrialRecord(CellRecord, ModelFields):
+    """One finished training run of a search."""
+
+    kind: Literal["trial"] = "trial"
+    trial: int = Field(description="the trial's number in the search storage")
+    forced: tuple[str, ...] = Field(description="the extremes it stands for; empty if sampled")
+    state: Literal["complete", "pruned", "failed"]
+    reason: str = Field(description="why it was pruned or failed, or how it ended")
+    validation_loss: float | None = Field(description="lowest over epochs; None if it failed")
+    validation_skill: float | None
+    train_loss: float | None = Field(description="at the epoch of the lowest validation loss")
+    best_epoch: int | None
+    curve: tuple[CurvePoint, ...]
+    duration_s: float
+
+
+class Scores(_Record):
+    """Metrics of one part; see finscale.evaluation.metrics.Metrics."""
+
+    validation: dict[str, float | int | bool | None]
+    test: dict[str, float | int | bool | None]
+
+
+class FinalRecord(CellRecord, ModelFields):
+    """The chosen recipe trained once more with a seed of its own, and scored."""
+
+    kind: Literal["final"] = "final"
+    trial: int = Field(description="the trial whose architecture and recipe it has")
+    best_epoch: int
+    curve: tuple[CurvePoint, ...]
+    duration_s: float
+    flops: float = Field(description="training FLOPs spent")
+    scores: Scores
+
+
+class EnsembleRecord(CellRecord):
+    """The average of the final seeds' probabilities, scored."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: tuple[str, ...] = Field(description="uids of the final records averaged")
+    n_parameters: int = Field(description="of one member")
+    scores: Scores
+
+
+class BaselineRecord(CellRecord):
+    """A baseline on the rows and labels of a horizon and task, whatever the budget."""
+
+    kind: Literal["baseline"] = "baseline"
+    model: str
+    seed: int
+    duration_s: float
+    scores: Scores
+
+
+Record = TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+
+
+def append_record(ledger: Ledger, record: Record) -> bool:
+    """Append a record unless one with its uid is there; return whether it was written."""
+    return ledger.append(record.model_dump(mode="json"))
+
+
+def read_records(ledger: Ledger) -> list[Record]:
+    """Return all records in order.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a whole line is not a record of this version of finscale.
+    """
+    return [_parse(ledger, raw) for raw in ledger.read().records]
+
+
+def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:
+    try:
+        return _ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RunDirectoryError(
+            f"{ledger.path}: record {raw.get('uid', '?')}: {place}: {first['msg']}; "
+            "it was written by another version of finscale, use a new --out"
+        ) from error
+
+
+def current_records(records: Iterable[Record], current: dict[str, str]) -> list[Record]:
+    """Keep the records of the current study, data, grid and code.
+
+    Parameters
+    ----------
+    current
+        Experiment name to the fingerprint its records have to carry.
+    """
+    return [r for r in records if current.get(r.experiment) == r.identity.fingerprint]

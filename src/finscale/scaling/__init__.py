@@ -1,0 +1,1 @@
+"""Laws of loss against model size: fits, intervals and the verdict."""

@@ -1,0 +1,189 @@
+"""The verdict in words: one sentence with its numbers, and the cautions that go with it.
+
+All functions take the points by ascending size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor, log10
+from typing import Literal
+
+import numpy as np
+
+from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, LawFit
+from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point
+from finscale.scaling.uncertainty import Interval, LawIntervals
+
+Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
+
+_MAX_ALPHA_AT_BOUND_FRAC = 0.05
+
+
+def sentence(
+    kind: Kind,
+    points: Sequence[Point],
+    comparison: Comparison,
+    delta_aicc: float | None,
+    intervals: tuple[LawIntervals, ...],
+    *,
+    rivals: Sequence[tuple[str, float]],
+) -> str:
+    """Say what was found, over which sizes, how surely, and which rivals are beaten."""
+    core = (
+        _too_few(points, comparison.n_points_needed)
+        if delta_aicc is None
+        else _finding(kind, points, comparison, delta_aicc, intervals)
+    )
+    return "; ".join([core, *(_against(points, *rival) for rival in rivals)]) + "."
+
+
+def _too_few(points: Sequence[Point], needed: int) -> str:
+    span_ratio = points[-1].n_parameters / points[0].n_parameters
+    n_distinct = len({point.n_parameters for point in points})
+    measured = _count(len(points), "budget")
+    if n_distinct < len(points):
+        measured += f" of {_count(n_distinct, 'distinct size')}"
+    span = f" spanning {_times(span_ratio)}" if n_distinct > 1 else ""
+    return (
+        f"Too few points for a verdict: {measured}{span}, while comparing a power law with a floor "
+        f"against a constant by AICc needs at least {needed} distinct sizes"
+    )
+
+
+def _finding(
+    kind: Kind,
+    points: Sequence[Point],
+    comparison: Comparison,
+    delta_aicc: float,
+    intervals: tuple[LawIntervals, ...],
+) -> str:
+    low, high = points[0].n_parameters, points[-1].n_parameters
+    percent = f"{100 * intervals[-1].confidence:g}%"
+    over = (
+        f"over {_count(len(points), 'budget')} spanning {_times(high / low)} ({_size(low)} to "
+        f"{_size(high)} parameters) it changes by "
+        f"{_signed(intervals[-1].loss_difference, percent)} from the smallest to the largest"
+    )
+    if kind == "no_evidence":
+        text = (
+            f"No evidence that the loss depends on model size: {over}, and "
+            f"{_aicc_phrase(delta_aicc)}"
+        )
+    else:
+        fit, interval = _winner(comparison, intervals)
+        text = (
+            f"The loss {kind} with model size: {over}, and {fit.law.formula} "
+            f"{_alpha_phrase(interval, percent)}beats a constant by {delta_aicc:.1f} AICc"
+        )
+    if high / low < MIN_SPAN_FOR_A_LAW:
+        text += "; the sizes span less than one decade, so no scaling law can be claimed"
+    return text
+
+
+def _winner(
+    comparison: Comparison, intervals: tuple[LawIntervals, ...]
+) -> tuple[LawFit, LawIntervals]:
+    """Return the power law with the lower AICc, and its intervals."""
+    fits = {fit.law.name: fit for fit in comparison.fits}
+
+    def delta(interval: LawIntervals) -> float:
+        value = comparison.delta_aicc[interval.law]
+        return np.inf if value is None else value
+
+    best = min(intervals, key=delta)
+    return fits[best.law], best
+
+
+def _aicc_phrase(delta_aicc: float) -> str:
+    if delta_aicc <= 0.0:
+        return f"AICc prefers a constant by {-delta_aicc:.1f}"
+    if delta_aicc < MIN_DELTA_AICC:
+        return f"AICc prefers a power law by only {delta_aicc:.1f}"
+    return f"although AICc prefers a power law by {delta_aicc:.1f} that interval includes 0"
+
+
+def _alpha_phrase(interval: LawIntervals, percent: str) -> str:
+    alpha = interval.alpha
+    if alpha is None:
+        return ""
+    limits = f"{percent} interval {alpha.low:#.2g} to {alpha.high:#.2g}"
+    return f"with alpha {alpha.estimate:#.2g} ({limits}) "
+
+
+def _against(points: Sequence[Point], name: str, loss: float) -> str:
+    n_better = n_beating(points, loss)
+    rival = f"{name} ({loss:.3f})"
+    if n_better == 0:
+        return f"none of the budgets beats {rival}"
+    best = min(points, key=lambda point: point.mean_loss)
+    verb = "beats" if n_better == 1 else "beat"
+    return (
+        f"{n_better} of {_count(len(points), 'budget')} {verb} {rival}, "
+        f"the best being {best.budget} ({best.mean_loss:.3f})"
+    )
+
+
+def n_beating(points: Sequence[Point], loss: float) -> int:
+    """Count the budgets whose seed-mean loss lies below ``loss``."""
+    return sum(point.mean_loss < loss for point in points)
+
+
+def extrapolation_warning(kind: Kind, points: Sequence[Point]) -> str:
+    """Say what the fit does not know about other sizes."""
+    if kind in ("no_evidence", "too_few_points"):
+        return "There is no law to extrapolate."
+    return (
+        f"The fit describes sizes from {_size(points[0].n_parameters)} to "
+        f"{_size(points[-1].n_parameters)} parameters; a loss "
+        f"outside them, the floor E included, is an extrapolation that these data cannot check."
+    )
+
+
+def cautions(comparison: Comparison, intervals: tuple[LawIntervals, ...]) -> tuple[str, ...]:
+    """Name the parameters that are limits and not measurements."""
+    notes = []
+    for fit in comparison.fits:
+        if fit.at_bound:
+            names = " and ".join(fit.at_bound)
+            notes.append(f"{fit.law.formula}: {names} at a bound, a limit and not a measurement")
+        if not fit.converged:
+            notes.append(f"{fit.law.formula}: no exponent is better than its neighbours")
+    for interval in intervals:
+        frac = interval.alpha_at_bound_frac
+        if frac is not None and frac > _MAX_ALPHA_AT_BOUND_FRAC:
+            notes.append(
+                f"{_formula_of(comparison, interval.law)}: alpha is at a bound in {frac:.0%} of "
+                f"bootstrap samples, so the data limit it on one side at most"
+            )
+    return tuple(notes)
+
+
+def _formula_of(comparison: Comparison, name: str) -> str:
+    return next(fit.law.formula for fit in comparison.fits if fit.law.name == name)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _times(ratio: float) -> str:
+    return f"×{ratio:.0f}" if ratio >= 9.5 else f"×{ratio:.2g}"
+
+
+def _size(n: int) -> str:
+    """Format a parameter count with three significant digits: 2.41M."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if n >= unit:
+            return f"{n / unit:.3g}{name}"
+    return str(n)
+
+
+def _signed(interval: Interval, percent: str) -> str:
+    """Format an estimate and its interval, rounded to two digits of the interval's width."""
+    width = interval.high - interval.low
+    digits = min(max(1 - floor(log10(width)), 0), 9) if width > 0.0 else 6
+    estimate, low, high = (
+        f"{value:+.{digits}f}" for value in (interval.estimate, interval.low, interval.high)
+    )
+    return f"{estimate} ({percent} interval {low} to {high})"

@@ -1,0 +1,303 @@
+"""The study file: every setting typed, documented and defaulted.
+
+A study is read once (:func:`finscale.study_file.load_study`), is frozen from then on, and nothing
+downstream reads YAML. The vocabulary of the laboratory (tiers, tasks, baselines) is spelled out
+here, so that a bad word is refused before anything is spent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from finscale.files import hash_json
+
+TierName = Literal["a25"]
+TaskName = Literal[
+    "threshold_0.5pct",
+    "threshold_1pct",
+    "threshold_2pct",
+    "threshold_3pct",
+    "threshold_5pct",
+    "threshold_0.5pct_close",
+    "threshold_1pct_close",
+    "threshold_2pct_close",
+    "threshold_3pct_close",
+    "threshold_5pct_close",
+    "direction",
+]
+BaselineName = Literal[
+    "base_rate",
+    "logistic_volatility",
+    "logistic_all",
+    "random_forest",
+    "gradient_boosting",
+]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _budget_label(label: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMB]", label):
+        raise ValueError("write a budget as a number with K, M or B: 5K, 1.5M, 2B")
+    return label
+
+
+def _study_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ValueError("use letters, digits, '_', '-' and '.' (it names the run directory)")
+    return name
+
+
+BudgetLabel = Annotated[str, AfterValidator(_budget_label)]
+StudyName = Annotated[str, AfterValidator(_study_name)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BundledData(_Settings):
+    """Real index data that comes with finscale's dependencies: S&P 500 or NASDAQ, 1999–2018."""
+
+    source: Literal["bundled"] = "bundled"
+    symbol: Literal["SP500", "NASDAQ"] = Field(default="SP500", description="which index")
+
+
+class FileData(_Settings):
+    """Bars from a file of one's own."""
+
+    source: Literal["file"]
+    path: Path = Field(description="a .csv or .parquet file; relative to the study file")
+    symbol: str | None = Field(
+        default=None, description="symbol to keep, if the file holds several"
+    )
+
+
+class Features(_Settings):
+    """What the models see."""
+
+    tier: TierName = Field(default="a25", description="named feature set")
+
+
+class DateSplit(_Settings):
+    """Train, validation and test parts cut at dates."""
+
+    by: Literal["date"]
+    train_end: dt.date = Field(description="last session of the training part, inclusive")
+    validation_end: dt.date = Field(description="last session of validation, inclusive")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.train_end >= self.validation_end:
+            raise ValueError("train_end must be before validation_end")
+        return self
+
+
+class FractionSplit(_Settings):
+    """Train, validation and test parts cut at fractions of the usable rows; test is the rest."""
+
+    by: Literal["fraction"] = "fraction"
+    train_frac: Fraction = Field(default=0.65, description="share of rows for training")
+    validation_frac: Fraction = Field(default=0.15, description="share of rows for validation")
+
+    @model_validator(mode="after")
+    def _leaves_a_test_part(self) -> Self:
+        if self.train_frac + self.validation_frac >= 1:
+            raise ValueError("train_frac + validation_frac must leave a test part (sum below 1)")
+        return self
+
+
+class Windows(_Settings):
+    """The model's input: the rows that end at the row of the prediction."""
+
+    context_length: PositiveInt = Field(default=60, description="rows in a window")
+    clip: float = Field(
+        default=5.0, gt=0, description="scaled features are clipped to ± this many IQRs"
+    )
+
+
+class Patches(_Settings):
+    """How a window is cut into the transformer's tokens."""
+
+    patch_length: PositiveInt = Field(default=10, description="rows in a patch")
+    patch_stride: PositiveInt = Field(default=5, description="rows between the starts of patches")
+
+
+class Grid(_Settings):
+    """Choices for each dimension of an architecture."""
+
+    d_model: tuple[PositiveInt, ...] = Field(min_length=1)
+    n_layers: tuple[PositiveInt, ...] = Field(min_length=1)
+    n_heads: tuple[PositiveInt, ...] = Field(min_length=1)
+    ff_ratio: tuple[PositiveInt, ...] = Field(
+        default=(2, 4), min_length=1, description="d_ff / d_model"
+    )
+
+
+class Ladder(_Settings):
+    """Parameter budgets, and the architectures that compete within each."""
+
+    budgets: tuple[BudgetLabel, ...] = Field(
+        default=("2M", "20M", "200M", "2B"), min_length=1, description="target parameter counts"
+    )
+    tolerance_frac: Fraction = Field(
+        default=0.25, description="built count within ± this of the target"
+    )
+    grid: Grid | None = Field(
+        default=None,
+        description="null: the reference grid from 1.5M up, the small-budget grid below",
+    )
+
+
+class Training(_Settings):
+    """What every training run shares."""
+
+    effective_batch: PositiveInt = Field(default=256, description="windows per optimiser step")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="gradients are clipped to this norm"
+    )
+    patience: PositiveInt = Field(
+        default=10, description="epochs without improvement before stopping"
+    )
+    min_delta: float = Field(
+        default=0.001, ge=0, description="improvement that resets the patience, nats"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto: bf16 autocast where the device is faster with it"
+    )
+
+
+class LogRange(_Settings):
+    """A range sampled uniformly in the logarithm; low and high included."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+
+class Space(_Settings):
+    """The recipe's search space. The architecture is searched over the budget's grid."""
+
+    learning_rate: LogRange = LogRange(low=1e-4, high=1e-3)
+    weight_decay: LogRange = LogRange(low=1e-4, high=5e-3)
+    dropout: tuple[DropoutRate, ...] = Field(
+        default=(0.1, 0.2, 0.3, 0.5, 0.7), min_length=1, description="choices"
+    )
+    warmup_steps: tuple[PositiveInt, ...] = Field(default=(100, 200, 300, 500), min_length=1)
+    epochs: tuple[PositiveInt, ...] = Field(default=(50, 75, 100), min_length=1)
+
+
+class Search(_Settings):
+    """How the best architecture and recipe of an experiment are looked for."""
+
+    n_trials: PositiveInt = Field(
+        default=50, description="trials per experiment, extremes included"
+    )
+    n_startup_trials: PositiveInt = Field(
+        default=20, description="random trials before TPE takes over"
+    )
+    extremes_first: bool = Field(
+        default=True, description="force the grid's extremes before sampling"
+    )
+    prune: bool = Field(default=True, description="stop sampled trials that fall behind the median")
+    prune_after_epochs: PositiveInt = Field(
+        default=5, description="epochs before a trial can be pruned"
+    )
+    space: Space = Space()
+
+
+class Final(_Settings):
+    """The final training of each experiment's best recipe."""
+
+    n_seeds: int = Field(default=3, ge=3, description="independent seeds")
+
+
+class Scaling(_Settings):
+    """The fit of the scaling law."""
+
+    n_bootstrap: int = Field(default=2000, ge=200, description="parametric bootstrap samples")
+    confidence: Fraction = Field(default=0.95, description="level of the intervals")
+
+
+class Machine(_Settings):
+    """Where training runs."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="auto: best there is"
+    )
+    n_threads: int = Field(default=0, ge=0, description="CPU threads; 0: one per core")
+
+
+class Study(_Settings):
+    """The whole matrix: budgets × horizons × tasks on one data set and one tier."""
+
+    name: StudyName = Field(description="names the run directory")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="every random draw derives from it")
+    data: Annotated[BundledData | FileData, Field(discriminator="source")] = BundledData()
+    features: Features = Features()
+    tasks: tuple[TaskName, ...] = Field(default=("threshold_1pct",), min_length=1)
+    horizons: tuple[PositiveInt, ...] = Field(
+        default=(1, 3, 5), min_length=1, description="bars ahead"
+    )
+    split: Annotated[DateSplit | FractionSplit, Field(discriminator="by")] = FractionSplit()
+    windows: Windows = Windows()
+    patches: Patches = Patches()
+    ladder: Ladder = Ladder()
+    training: Training = Training()
+    search: Search = Search()
+    final: Final = Final()
+    baselines: tuple[BaselineName, ...] = get_args(BaselineName)
+    scaling: Scaling = Scaling()
+    machine: Machine = Machine()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, values in (
+            ("tasks", self.tasks),
+            ("horizons", self.horizons),
+            ("ladder.budgets", self.ladder.budgets),
+            ("baselines", self.baselines),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: the same value stands twice")
+        if "base_rate" not in self.baselines:
+            raise ValueError("baselines: base_rate must be among them, skill is measured from it")
+        return self
+
+    def to_yaml(self) -> str:
+        """Return the study with every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def training_settings_hash(self) -> str:
+        """Hash the settings that a training run's result depends on, beside its own cell.
+
+        Left out are those that decide only how many runs there are (trials, seeds, budgets,
+        horizons, tasks), in which order they are tried, or what is made of them afterwards; and
+        the data's place, since the bars have a hash of their own.
+        """
+        kept = self.model_dump(
+            mode="json",
+            include={
+                "seed": True,
+                "features": True,
+                "split": True,
+                "windows": True,
+                "patches": True,
+                "training": True,
+                "search": {"space"},
+            },
+        )
+        return hash_json(kept)

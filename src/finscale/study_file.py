@@ -1,0 +1,168 @@
+"""Reading a study file: YAML, overrides, and every bad setting named at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from finscale.errors import StudyError
+from finscale.study import Study
+
+
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    overrides
+        Settings such as ``"search.n_trials=5"``, applied over the file; values are YAML. A data
+        path in an override is relative to the working directory, one in the file to the file.
+
+    Raises
+    ------
+    StudyError
+        Naming every bad setting at once: its path, its value and what is allowed.
+    """
+    path = Path(path)
+    settings = _read_yaml(path)
+    _anchor_data_path(settings, path.resolve().parent)
+    for override in overrides:
+        _apply_override(settings, override)
+    _anchor_data_path(settings, Path.cwd())
+    return parse_study(settings, source=str(path))
+
+
+def parse_study(settings: Mapping[str, Any], *, source: str = "study") -> Study:
+    """Validate settings that are already in memory (see :func:`load_study`)."""
+    try:
+        # Through JSON, strictly: lists become tuples and texts dates, but "5" is no number.
+        return Study.model_validate_json(json.dumps(settings, default=str), strict=True)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in _root_causes(error.errors(include_url=False))]
+        if len(lines) == 1:
+            raise StudyError(f"{source}: {lines[0]}") from error
+        raise StudyError("\n  ".join([f"{source}: {len(lines)} settings are wrong", *lines])) from (
+            error
+        )
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML 1.2's idea of a float (1e-4 is one), and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: key {key!r} stands twice; remove one")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = _parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StudyError(f"{path}: no such file; give a study file (see studies/)") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise StudyError(f"{path}: not valid YAML ({reason})") from error
+    if not isinstance(settings, dict):
+        raise StudyError(f"{path}: holds no settings; see studies/quickstart.yaml for an example")
+    return settings
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise StudyError(f"--set {override}: write it as a.b=value, e.g. search.n_trials=5")
+    try:
+        value = _parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise StudyError(f"--set {override}: the value is not valid YAML") from error
+    place = settings
+    for part in parts[:-1]:
+        inner = place.setdefault(part, {})
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            raise StudyError(f"--set {override}: {part} is a value, it has no setting below it")
+        place = inner
+    place[parts[-1]] = value
+
+
+def _anchor_data_path(settings: dict[str, Any], directory: Path) -> None:
+    data = settings.get("data")
+    if isinstance(data, dict) and isinstance(data.get("path"), str):
+        data["path"] = str(directory / Path(data["path"]).expanduser())
+
+
+def _root_causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out «too few items» where the items are missing because each was refused."""
+
+    def is_echo(detail: ErrorDetails) -> bool:
+        return detail["type"] == "too_short" and any(
+            other["loc"][:-1] == detail["loc"] for other in details
+        )
+
+    return [detail for detail in details if not is_echo(detail)]
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """Return one validation error as «path: what is wrong»."""
+    # A discriminated union puts its tag into the location; the user did not write it there.
+    tags = {"bundled", "file", "date", "fraction"}
+    place = [part for i, part in enumerate(detail["loc"]) if not (i == 1 and part in tags)]
+    path = ".".join(map(str, place)) or "study"
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown setting; allowed here: {', '.join(_allowed_keys(place[:-1]))}"
+    if detail["type"] == "missing":
+        return f"{path}: missing; it must be given"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    value = detail["input"]
+    if isinstance(value, dict):
+        return f"{path}: {message}"
+    return f"{path}: got {value!r}; {message}"
+
+
+def _allowed_keys(place: Sequence[int | str]) -> list[str]:
+    """Return the settings a section knows, for the message about one it does not."""
+    models: list[type[BaseModel]] = [Study]
+    for part in place:
+        inner: list[type[BaseModel]] = []
+        for model in models:
+            if part in model.model_fields:
+                inner += _models_in(model.model_fields[str(part)].annotation)
+        models = inner
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

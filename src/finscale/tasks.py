@@ -1,0 +1,89 @@
+"""The label of a row, and how far it reaches: the one home of the label rule.
+
+The label of row t reads rows t+1 … t+h, never t itself (beyond the close it is compared with) and
+never a row after t+h. The last h rows have no label.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finscale.market.bars import OHLCV, FloatArray
+from finscale.study import TaskName
+
+
+@dataclass(frozen=True)
+class Task:
+    """A binary question about the next h bars.
+
+    Attributes
+    ----------
+    name
+        As in the study file.
+    threshold_frac
+        The rise asked for, as a fraction of the close of row t; None for ``direction``.
+    price
+        ``"high"`` or ``"close"``: the price that has to reach the threshold.
+    """
+
+    name: str
+    threshold_frac: float | None
+    price: str
+
+    def describe(self, horizon_bars: int) -> str:
+        """Return the question in words."""
+        span = "next bar" if horizon_bars == 1 else f"next {horizon_bars} bars"
+        if self.threshold_frac is None:
+            return f"is the close {horizon_bars} bar{'s' * (horizon_bars > 1)} ahead above today's?"
+        return (
+            f"does the highest {self.price} of the {span} reach today's close "
+            f"plus {100 * self.threshold_frac:g}%?"
+        )
+
+
+def get_task(name: TaskName) -> Task:
+    """Return the task of that name."""
+    threshold = re.fullmatch(r"threshold_(.+)pct(_close)?", name)
+    if threshold is None:
+        return Task(name, None, "close")
+    percent, on_close = threshold.groups()
+    return Task(name, float(percent) / 100, "close" if on_close else "high")
+
+
+def label_rows(bars: OHLCV, task: Task, horizon_bars: int) -> NDArray[np.float32]:
+    """Label every row.
+
+    Parameters
+    ----------
+    bars
+        T bars.
+    horizon_bars
+        h, one or more.
+
+    Returns
+    -------
+    ndarray
+        float32 of length T: 1.0 for yes, 0.0 for no, NaN in the last h rows. A threshold that is
+        reached exactly counts as reached; a close that has not moved is not above.
+    """
+    n_labelled = max(len(bars) - horizon_bars, 0)
+    labels = np.full(len(bars), np.nan, dtype=np.float32)
+    if n_labelled == 0:
+        return labels
+    close = bars.close[:n_labelled]
+    if task.threshold_frac is None:
+        labels[:n_labelled] = bars.close[horizon_bars:] > close
+    else:
+        best = _highest_ahead(getattr(bars, task.price), horizon_bars)
+        labels[:n_labelled] = best >= close * (1 + task.threshold_frac)
+    return labels
+
+
+def _highest_ahead(price: FloatArray, horizon_bars: int) -> FloatArray:
+    """Return the maximum of rows t+1 … t+h for every t that has them all."""
+    windows = np.lib.stride_tricks.sliding_window_view(price[1:], horizon_bars)
+    return np.asarray(windows.max(axis=1))

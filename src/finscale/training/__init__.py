@@ -1,0 +1,1 @@
+"""The training engine: one run of one architecture with one recipe."""

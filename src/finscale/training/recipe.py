@@ -1,0 +1,61 @@
+"""What one training run is made of, beside the data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from finscale.ladder.batching import Batching
+from finscale.models.architecture import Architecture, InputShape
+from finscale.study import Training
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is searched over beside the architecture. What was sampled is what is trained.
+
+    Attributes
+    ----------
+    learning_rate
+        Peak of the schedule.
+    weight_decay
+        Decoupled decay of the weight matrices, per step and unit of learning rate.
+    dropout
+        Probability of dropping a value, in [0, 1).
+    warmup_steps
+        Optimiser steps of linear warm-up.
+    epochs
+        Passes over the training windows that the schedule is laid out for.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    warmup_steps: int
+    epochs: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the recipe as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that decides a training run's outcome, beside the windows and the split.
+
+    Attributes
+    ----------
+    base_rate
+        Share of positive labels among the training anchors.
+    precision
+        Of matrix products while training; weights, losses and validation are float32.
+    """
+
+    architecture: Architecture
+    shape: InputShape
+    recipe: Recipe
+    settings: Training
+    batching: Batching
+    seed: int
+    base_rate: float
+    precision: Literal["fp32", "bf16"]

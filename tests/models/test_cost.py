@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from finscale.errors import ModelError
+from finscale.ladder.budgets import parse_budget
+from finscale.ladder.grid import architectures_within, default_grid
+from finscale.models.architecture import Architecture, InputShape
+from finscale.models.cost import (
+    activation_bytes_per_sample,
+    activation_groups,
+    count_parameters,
+    forward_flops_per_sample,
+    parameter_groups,
+    training_flops_per_sample,
+    training_memory_bytes,
+)
+from finscale.models.patch_transformer import PatchTransformer
+
+# Three patches of four rows and three features: twelve values each.
+SHAPE = InputShape(n_features=3, context_length=8, patch_length=4, patch_stride=2)
+SMALL = Architecture(8, 2, 2, 16)
+REFERENCE = InputShape(n_features=25, context_length=60, patch_length=10, patch_stride=5)
+
+
+def _built_parameters(architecture: Architecture, shape: InputShape) -> int:
+    with torch.device("meta"):
+        model = PatchTransformer(architecture, shape, dropout=0.1, head_bias=0.0)
+    return sum(p.numel() for p in model.parameters())
+
+
+def _assert_counts_equal_built(budget: str) -> None:
+    target = parse_budget(budget)
+    cells = architectures_within(target, default_grid(target), REFERENCE, 0.25)
+    # Heads reshape the same weights; one number of heads per (d_model, n_layers, d_ff) is enough.
+    distinct = {(cell.d_model, cell.n_layers, cell.d_ff): cell for cell in cells}
+    for cell in distinct.values():
+        assert _built_parameters(cell, REFERENCE) == count_parameters(cell, REFERENCE), cell
+
+
+def test_parameters_of_a_small_model_by_hand() -> None:
+    assert parameter_groups(SMALL, SHAPE) == {
+        "embedding": 12 * 8 + 8,
+        "positions": 3 * 8,
+        "attention": 2 * (8 * 24 + 24 + 8 * 8 + 8),
+        "feed_forward": 2 * (8 * 16 + 16 + 16 * 8 + 8),
+        "norms": 2 * (16 + 16) + 16,
+        "head": 9,
+    }
+    assert count_parameters(SMALL, SHAPE) == 1353
+
+
+@pytest.mark.parametrize(
+    "budget", ["2.5K", "5K", "10K", "20K", "40K", "80K", "160K", "320K", "640K", "1M", "2M"]
+)
+def test_counts_equal_the_built_model_on_the_whole_grid(budget: str) -> None:
+    _assert_counts_equal_built(budget)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", ["20M", "200M", "2B"])
+def test_counts_equal_the_built_model_on_the_whole_large_grid(budget: str) -> None:
+    _assert_counts_equal_built(budget)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [("1024x2x8x4096", 25_463_809), ("2048x32x16x8192", 1_612_007_425)],
+)
+def test_counts_of_large_models(label: str, expected: int) -> None:
+    architecture = Architecture.parse(label)
+    assert count_parameters(architecture, REFERENCE) == expected
+    assert _built_parameters(architecture, REFERENCE) == expected
+
+
+@given(
+    head_dim=st.integers(1, 64),
+    n_layers=st.integers(1, 3),
+    d_ff=st.integers(1, 200),
+    n_features=st.integers(1, 9),
+    heads=st.permutations([1, 2, 4, 8]),
+)
+def test_heads_do_not_change_counts_or_flops(
+    head_dim: int, n_layers: int, d_ff: int, n_features: int, heads: list[int]
+) -> None:
+    shape = InputShape(n_features, 12, 4, 2)
+    one, other = (Architecture(8 * head_dim, n_layers, n, d_ff) for n in heads[:2])
+    assert count_parameters(one, shape) == count_parameters(other, shape)
+    assert forward_flops_per_sample(one, shape) == forward_flops_per_sample(other, shape)
+
+
+def test_flops_of_a_small_model_by_hand() -> None:
+    embedding = 2 * 3 * 12 * 8
+    projections = 2 * 3 * 8 * 24 + 2 * 3 * 8 * 8
+    attention = 2 * 3 * 3 * 8 + 2 * 3 * 3 * 8
+    feed_forward = 2 * 3 * 8 * 16 + 2 * 3 * 16 * 8
+    head = 2 * 8
+    expected = embedding + 2 * (projections + attention + feed_forward) + head
+    assert expected == 7312
+    assert forward_flops_per_sample(SMALL, SHAPE) == 7312
+    assert training_flops_per_sample(SMALL, SHAPE) == 3 * 7312
+
+
+@pytest.mark.parametrize("label", ["8x2x2x16", "32x3x4x128", "12x1x1x12"])
+def test_flops_equal_what_pytorch_counts(label: str) -> None:
+    architecture = Architecture.parse(label)
+    model = PatchTransformer(architecture, SHAPE, dropout=0.1, head_bias=0.0)
+    x = torch.zeros(5, SHAPE.context_length, SHAPE.n_features)
+    with FlopCounterMode(display=False) as forward:
+        logits = model(x)
+    assert forward.get_total_flops() == 5 * forward_flops_per_sample(architecture, SHAPE)
+    with FlopCounterMode(display=False) as backward:
+        logits.sum().backward()
+    # The one product the convention of three times forward counts and autograd skips.
+    input_gradient = 2 * SHAPE.n_patches * SHAPE.patch_width * architecture.d_model
+    total = forward.get_total_flops() + backward.get_total_flops()
+    assert total + 5 * input_gradient == 5 * training_flops_per_sample(architecture, SHAPE)
+
+
+def _kept_bytes(model: PatchTransformer, n_batch: int, *, bf16: bool) -> int:
+    """Bytes of the distinct storages that autograd keeps in a forward pass."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage
+        return tensor
+
+    x = torch.randn(n_batch, model.shape.context_length, model.shape.n_features)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+    ):
+        model(x)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("bytes_per_value", [2, 4])
+@pytest.mark.parametrize("label", ["16x3x2x32", "64x2x4x256", "32x6x8x64", "8x1x1x16"])
+def test_activation_bytes_equal_what_autograd_keeps(
+    label: str, bytes_per_value: int, dropout: float
+) -> None:
+    architecture = Architecture.parse(label)
+    model = PatchTransformer(architecture, REFERENCE, dropout=dropout, head_bias=0.0)
+    # The difference of two batches leaves out the weights, which are kept too.
+    small, large = (_kept_bytes(model, n, bf16=bytes_per_value == 2) for n in (16, 32))
+    modelled = activation_bytes_per_sample(
+        architecture, REFERENCE, bytes_per_value=bytes_per_value, dropout=dropout
+    )
+    assert large - small == 16 * modelled
+
+
+def test_activation_bytes_of_a_small_model_by_hand() -> None:
+    assert activation_groups(SMALL, SHAPE, bytes_per_value=2, dropout=0.1) == {
+        "embedding": 2 * 3 * 12,
+        "norms": 4 * 3 * (4 * 8 + 8) + 3 * 4 * 8 + 8,
+        "attention": 2 * 2 * (3 * (8 + 3 * 8 + 8) + 2 * 3 * 3),
+        "feed_forward": 2 * 2 * 3 * (8 + 16 + 16),
+        "dropout": 2 * 2 * 2 * 3 * 8,
+        "head": 2 * 8,
+    }
+    assert activation_groups(SMALL, SHAPE, bytes_per_value=2, dropout=0.0)["dropout"] == 0
+
+
+def test_training_memory_by_hand() -> None:
+    activations = activation_bytes_per_sample(SMALL, SHAPE, bytes_per_value=4, dropout=0.1)
+    per_sample = activations + 3 * 4 * (2 * 16 + 2 * 8)
+    memory = training_memory_bytes(SMALL, SHAPE, 7, bytes_per_value=4, dropout=0.1)
+    assert memory == 16 * 1353 + 7 * per_sample
+    no_samples = training_memory_bytes(SMALL, SHAPE, 0, bytes_per_value=2, dropout=0.1)
+    assert no_samples == 18 * 1353
+
+
+@pytest.mark.parametrize("bytes_per_value", [0, 1, 8])
+def test_other_value_sizes_are_refused(bytes_per_value: int) -> None:
+    with pytest.raises(ModelError, match="give 4 for fp32 or 2"):
+        activation_bytes_per_sample(SMALL, SHAPE, bytes_per_value=bytes_per_value, dropout=0.1)
