@@ -1,3 +1,42 @@
-"""A laboratory for one question: do scaling laws hold for transformers on financial time series."""
+"""A laboratory for one question: do scaling laws hold for transformers on financial time series.
+
+What the command line does is here as functions; it only parses and prints.
+
+- :func:`load_study` reads a study file, :func:`run` runs it or goes on with it
+- :func:`preview` tells what it will cost
+- :func:`build_features` makes the feature matrix of bars
+- :func:`fit_law`, :func:`compare_laws` and :func:`judge` fit scaling laws to points of one's own
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Loaded on first use, so that reading a ledger or fitting a law does not load torch.
+_FACADE = {
+    "load_study": ("finscale.study_file", "load_study"),
+    "run": ("finscale.pipeline.run", "run_study"),
+    "preview": ("finscale.preview", "preview_study"),
+    "load_bars": ("finscale.dataset", "load_bars"),
+    "build_features": ("finscale.features.build", "build_features"),
+    "tier_features": ("finscale.features.tiers", "tier_features"),
+    "fit_law": ("finscale.scaling.fit", "fit_law"),
+    "compare_laws": ("finscale.scaling.fit", "compare_laws"),
+    "judge": ("finscale.scaling.verdict", "judge"),
+}
+
+__all__ = ["__version__", *_FACADE]  # noqa: PLE0604 - the keys are names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FACADE:
+        raise AttributeError(f"module 'finscale' has no attribute {name!r}")
+    module, attribute = _FACADE[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

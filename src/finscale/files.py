@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -140,6 +142,8 @@ class Ledger:
             stream.write(b"\n" + line if written and not written.endswith(b"\n") else line)
             stream.flush()
             os.fsync(stream.fileno())
+        if not written:
+            _sync_directory(self.path.parent)
         return True
 
     def read(self) -> LedgerContent:
@@ -189,6 +193,24 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Append what finscale logs inside the block to ``path``, a line each with its time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("finscale")
+    previous_level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(previous_level)
+        handler.close()
+
+
 def require_writable(directory: Path) -> None:
     """Check that ``directory`` can be made and written, leaving nothing behind.
 
@@ -209,6 +231,11 @@ def require_writable(directory: Path) -> None:
         raise RunDirectoryError(
             f"{nearest}: cannot be written ({error.strerror}); choose another --out"
         ) from error
+
+
+def utc_now() -> str:
+    """Return the time as records carry it: UTC, ISO 8601, to the second."""
+    return dt.datetime.now(tz=dt.UTC).isoformat(timespec="seconds")
 
 
 def _sync_directory(directory: Path) -> None:

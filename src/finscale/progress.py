@@ -1,10 +1,11 @@
-"""What long work tells whoever watches it. The base class says nothing."""
+"""What long work tells whoever watches it: events, and two plain ways to receive them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from finscale.records import CurvePoint, Record
+from finscale.records import BaselineRecord, CurvePoint, FinalRecord, Record, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RunStart:
 
 
 class Progress:
-    """Receives events; override what is of interest. Every method returns quickly."""
+    """Receives events and says nothing; override what is of interest."""
 
     def message(self, text: str) -> None:
         """Take a line worth keeping: a stage, a warning, a result."""
@@ -69,3 +70,98 @@ class Progress:
 
     def experiment_failed(self, name: str, reason: str) -> None:
         """Take note of an experiment that stopped with an error; the others go on."""
+
+
+class Tee(Progress):
+    """Passes every event on to several receivers."""
+
+    def __init__(self, *receivers: Progress) -> None:
+        self._receivers = receivers
+
+    def message(self, text: str) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.message(text)
+
+    def experiment_started(self, start: ExperimentStart) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.experiment_started(start)
+
+    def run_started(self, start: RunStart) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.run_started(start)
+
+    def epoch_finished(self, point: CurvePoint) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.epoch_finished(point)
+
+    def run_finished(self, record: Record) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.run_finished(record)
+
+    def experiment_failed(self, name: str, reason: str) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.experiment_failed(name, reason)
+
+
+class TextProgress(Progress):
+    """Writes a line for every event but the epochs: for logs, pipes and dumb terminals.
+
+    Parameters
+    ----------
+    write
+        Takes a line without its end.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def message(self, text: str) -> None:
+        """Write the line."""
+        self._write(text)
+
+    def experiment_started(self, start: ExperimentStart) -> None:
+        """Write the experiment's name and state."""
+        self._write(
+            f"experiment {start.number}/{start.n_experiments} {start.name}: "
+            f"{start.n_trials_done} of {start.n_trials} trials done"
+        )
+
+    def run_started(self, start: RunStart) -> None:
+        """Write what is trained."""
+        self._write(f"{start.experiment} {start.label}: {start.detail}")
+
+    def run_finished(self, record: Record) -> None:
+        """Write what came out."""
+        self._write(f"{record.experiment} {describe_outcome(record)}")
+
+    def experiment_failed(self, name: str, reason: str) -> None:
+        """Write the reason."""
+        self._write(f"{name} FAILED: {reason}")
+
+
+def describe_outcome(record: Record) -> str:
+    """Return the outcome of a training run or baseline in one short line."""
+    if isinstance(record, TrialRecord):
+        if record.validation_skill is None:
+            return f"trial {record.trial} {record.state}: {record.reason}"
+        return (
+            f"trial {record.trial} {record.state} ({record.reason}): validation log-loss "
+            f"{record.validation_loss:.4f}, skill {record.validation_skill:+.3f}, "
+            f"epoch {record.best_epoch} of {len(record.curve)}, {record.duration_s:.1f} s"
+        )
+    name = {"final": "final model", "ensemble": "seed average"}.get(record.kind, "baseline")
+    if isinstance(record, BaselineRecord):
+        name = f"baseline {record.model}"
+    if isinstance(record, FinalRecord):
+        name = f"final model, trial {record.trial}"
+    skills = ", ".join(
+        f"{part} skill {getattr(record.scores, part)['skill']:+.3f}"
+        for part in ("validation", "test")
+    )
+    return f"{name}: {skills}"

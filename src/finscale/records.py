@@ -6,7 +6,6 @@ Reading them needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -159,19 +158,8 @@ def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:
         return _ADAPTER.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"])) or "kind"
         raise RunDirectoryError(
             f"{ledger.path}: record {raw.get('uid', '?')}: {place}: {first['msg']}; "
             "it was written by another version of finscale, use a new --out"
         ) from error
-
-
-def current_records(records: Iterable[Record], current: dict[str, str]) -> list[Record]:
-    """Keep the records of the current study, data, grid and code.
-
-    Parameters
-    ----------
-    current
-        Experiment name to the fingerprint its records have to carry.
-    """
-    return [r for r in records if current.get(r.experiment) == r.identity.fingerprint]

@@ -61,7 +61,7 @@ StudyName = Annotated[str, AfterValidator(_study_name)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BundledData(_Settings):

@@ -61,9 +61,13 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"line {line}: key {key!r} is not a name; see studies/")
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: key {key!r} stands twice; remove one")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
@@ -92,7 +96,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: not valid YAML ({reason})") from error
     if not isinstance(settings, dict):
         raise StudyError(f"{path}: holds no settings; see studies/quickstart.yaml for an example")
-    return settings
+    try:
+        # Through JSON, so that two places that share a YAML anchor are not one object.
+        copied: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    except ValueError as error:
+        raise StudyError(f"{path}: a YAML anchor holds itself; write the value out") from error
+    return copied
 
 
 def _apply_override(settings: dict[str, Any], override: str) -> None:
@@ -118,7 +127,10 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 def _anchor_data_path(settings: dict[str, Any], directory: Path) -> None:
     data = settings.get("data")
     if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = str(directory / Path(data["path"]).expanduser())
+        try:
+            data["path"] = str(directory / Path(data["path"]).expanduser())
+        except RuntimeError as error:
+            raise StudyError(f"data.path: got {data['path']!r}; no such home directory") from error
 
 
 def _root_causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -135,9 +147,15 @@ def _root_causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
 def _explain(detail: ErrorDetails) -> str:
     """Return one validation error as «path: what is wrong»."""
     # A discriminated union puts its tag into the location; the user did not write it there.
-    tags = {"bundled", "file", "date", "fraction"}
-    place = [part for i, part in enumerate(detail["loc"]) if not (i == 1 and part in tags)]
+    tagged = detail["loc"][:1] in {("data",), ("split",)}
+    place = [part for i, part in enumerate(detail["loc"]) if not (i == 1 and tagged)]
     path = ".".join(map(str, place)) or "study"
+    if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
+        context = detail["ctx"]
+        path = f"{path}.{context['discriminator'].strip(chr(39))}"
+        if detail["type"] == "union_tag_not_found":
+            return f"{path}: missing; it must be given"
+        return f"{path}: got {context['tag']!r}; choose one of {context['expected_tags']}"
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown setting; allowed here: {', '.join(_allowed_keys(place[:-1]))}"
     if detail["type"] == "missing":

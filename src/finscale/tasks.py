@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from finscale.market.bars import OHLCV, FloatArray
 from finscale.study import TaskName
 
+# 1.05 times a close of 2.60 is 2.7300000000000004 in binary, and a high of 2.73 does reach 5%.
+# Prices carry 16 digits and mean at most ten of them, so the difference is never a real one.
+_ROUNDING_FRAC = 1e-12
+
 
 @dataclass(frozen=True)
 class Task:
@@ -79,7 +83,7 @@ def label_rows(bars: OHLCV, task: Task, horizon_bars: int) -> NDArray[np.float32
         labels[:n_labelled] = bars.close[horizon_bars:] > close
     else:
         best = _highest_ahead(getattr(bars, task.price), horizon_bars)
-        labels[:n_labelled] = best >= close * (1 + task.threshold_frac)
+        labels[:n_labelled] = best >= close * (1 + task.threshold_frac) * (1 - _ROUNDING_FRAC)
     return labels
 
 

@@ -14,8 +14,9 @@ LEVELS = 65536
 
 
 def _dropped(p: float, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Drop values of ``x`` as one sample."""
     torch.manual_seed(seed)
-    return Dropout(p).train()(x)
+    return Dropout(p).train()(x[None])[0]
 
 
 @pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.7])
@@ -125,3 +126,16 @@ def test_attention_and_its_gradient_equal_the_formula(n_patches: int, n_heads: i
 def test_attention_survives_scores_that_overflow_an_exponential() -> None:
     qkv = torch.full((3, 1, 1, 4, 2), 1e4)
     torch.testing.assert_close(attend(qkv), torch.full((1, 1, 4, 2), 1e4))
+
+
+@pytest.mark.parametrize("n_values", [8, 66])
+def test_seeded_dropout_gives_a_batch_the_same_masks_however_it_is_cut(n_values: int) -> None:
+    layer = Dropout(0.3).train()
+    x = torch.ones(10, n_values)
+    layer.seed(5)
+    whole = layer(x)
+    layer.seed(5)
+    cut = torch.cat([layer(part) for part in x.split([1, 6, 3])])
+    assert torch.equal(whole, cut)
+    layer.seed(6)
+    assert not torch.equal(whole, layer(x))

@@ -47,8 +47,10 @@ def return_10(bars: OHLCV) -> FloatArray:
     lookback_bars=ema_memory_bars(14, wilder=True),
 )
 def rsi_14(bars: OHLCV) -> FloatArray:
-    """Return the relative strength index, in [0, 1]."""
-    return np.asarray(talib.RSI(bars.close, 14) / 100)
+    """Return the relative strength index, in [0, 1]; one half while the close has never moved."""
+    strength = talib.RSI(bars.close, 14) / 100
+    unmoved = np.logical_and.accumulate(bars.close == bars.close[0])
+    return np.asarray(np.where(unmoved & np.isfinite(strength), 0.5, strength))
 
 
 @feature(

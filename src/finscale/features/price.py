@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from finscale.features.registry import feature
-from finscale.features.rolling import lagged_log_ratio, rolling_mean
+from finscale.features.rolling import lagged_log_ratio, ratio_or, rolling_mean
 from finscale.market.bars import OHLCV, FloatArray
 
 _CAMPBELL = "Campbell, Lo & MacKinlay (1997), The Econometrics of Financial Markets, ch. 1"
+
+# A session without trade has no log volume; it counts as one with a thousandth of the average.
+_LEAST_RELATIVE_VOLUME = 1e-3
 
 
 @feature(
@@ -57,10 +60,11 @@ def low_below_close(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="price",
-    meaning="volume against its own 20-bar average: ln((V_t + 1) / (mean_20(V) + 1))",
+    meaning="volume against its own 20-bar average: ln(V_t / mean_20(V))",
     reference="Karpoff (1987), J. Financial and Quantitative Analysis 22(1)",
     lookback_bars=19,
 )
 def volume_ratio_20(bars: OHLCV) -> FloatArray:
-    """Return log relative volume; one unit is added so that a session without trade is finite."""
-    return np.asarray(np.log((bars.volume + 1) / (rolling_mean(bars.volume, 20) + 1)))
+    """Return log relative volume, at least ln(0.001); zero where nothing was traded at all."""
+    relative = ratio_or(bars.volume, rolling_mean(bars.volume, 20), 1.0)
+    return np.asarray(np.log(np.maximum(relative, _LEAST_RELATIVE_VOLUME)))

@@ -13,7 +13,7 @@ from finscale.market.bars import FloatArray
 def lagged_log_ratio(numerator: FloatArray, denominator: FloatArray, lag: int) -> FloatArray:
     """Return ln(numerator[t] / denominator[t - lag]); NaN in the first ``lag`` rows."""
     ratio = np.full(len(numerator), np.nan)
-    ratio[lag:] = np.log(numerator[lag:] / denominator[: len(denominator) - lag])
+    ratio[lag:] = np.log(numerator[lag:] / denominator[: max(len(denominator) - lag, 0)])
     return ratio
 
 
@@ -39,7 +39,7 @@ def ratio_or(numerator: FloatArray, denominator: FloatArray, otherwise: float) -
 def ema_memory_bars(n_bars: int, *, wilder: bool = False, cascaded: int = 1) -> int:
     """Return the rows after which exponential smoothing has forgotten its start to 1e-6.
 
-    Through ``cascaded`` averages of smoothing a, the start keeps after k rows the weight
+    Through ``cascaded`` averages of smoothing a, the start keeps after k rows at most the weight
     sum_{j < cascaded} C(k, j) a^j (1 - a)^(k - j); a = 2 / (n + 1), or 1 / n for Wilder's
     smoothing. The averages' own first ``n_bars`` rows, which seed them, come on top.
     """

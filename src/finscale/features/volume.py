@@ -6,7 +6,7 @@ import numpy as np
 import talib
 
 from finscale.features.registry import feature
-from finscale.features.rolling import ratio_or, rolling_mean
+from finscale.features.rolling import ratio_or, rolling_mean, typical_price
 from finscale.market.bars import OHLCV, FloatArray
 
 
@@ -17,8 +17,11 @@ from finscale.market.bars import OHLCV, FloatArray
     lookback_bars=14,
 )
 def money_flow_index_14(bars: OHLCV) -> FloatArray:
-    """Return the money flow index, in [0, 1]."""
-    return np.asarray(talib.MFI(bars.high, bars.low, bars.close, bars.volume, 14) / 100)
+    """Return the money flow index, in [0, 1]; one half where no money moved."""
+    index = talib.MFI(bars.high, bars.low, bars.close, bars.volume, 14) / 100
+    moves = np.diff(typical_price(bars.high, bars.low, bars.close), prepend=np.nan) != 0
+    active = rolling_mean((moves & (bars.volume > 0)).astype(np.float64), 14)
+    return np.asarray(np.where(active == 0, 0.5, index))
 
 
 @feature(

@@ -1,0 +1,1 @@
+"""The machine: device, threads, memory, stop requests, and what is known of the environment."""

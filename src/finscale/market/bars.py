@@ -127,7 +127,7 @@ def _faults() -> list[tuple[pl.Expr, str, str]]:
     numbers = (*PRICES, "volume")
     missing = [
         (pl.col(name).is_null(), f"{name} is missing", "fill it in or drop the row")
-        for name in ("date", *numbers)
+        for name in ("symbol", "date", *numbers)
     ]
     infinite = [
         (~pl.col(name).is_finite(), f"{name} is not a finite number", "correct it or drop the row")

@@ -141,7 +141,8 @@ def training_memory_bytes(
     - per sample, what the last feed-forward layer's backward pass works on: the gradients of the
       GELU's output and input, ``2 n f``, and of the residual stream and its branch, ``2 n d``
 
-    The interpreter, the libraries and the data are not included.
+    The interpreter, libraries, data and the allocator's slack are not included; the slack was
+    measured at up to a fifth on the CPU with glibc, so leave that much room.
     """
     n = shape.n_patches
     per_parameter = _WEIGHT_GRADIENT_AND_MOMENTS * _FP32_BYTES

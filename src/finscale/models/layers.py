@@ -44,7 +44,8 @@ class Dropout(nn.Module):
     is scaled by the inverse of the *actual* keep probability, so the expectation is that of the
     input. Other devices use ``torch.nn.functional.dropout``.
 
-    Draws come from PyTorch's default generator: ``torch.manual_seed`` reproduces them.
+    On the CPU the draws of a sample come before those of the next. After :meth:`seed` a batch
+    therefore gets the same masks whether it comes whole or in several calls.
 
     Parameters
     ----------
@@ -56,9 +57,16 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         self._n_drop_levels = min(round(p * _DRAW_LEVELS), _DRAW_LEVELS - 1)
+        self._generator: torch.Generator | None = None
+
+    def seed(self, seed: int) -> None:
+        """Draw from a generator of this layer's own from now on; before, from PyTorch's default."""
+        if self._generator is None:
+            self._generator = torch.Generator()
+        self._generator.manual_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop and rescale values of ``x`` (any shape) in training; return ``x`` in evaluation."""
+        """Drop and rescale values of ``x``, batch first, in training; return ``x`` in evaluation."""
         if not self.training or self._n_drop_levels == 0:
             return x
         if x.device.type != "cpu":
@@ -70,12 +78,14 @@ class Dropout(nn.Module):
 
     def _draw_keep_mask(self, x: Tensor) -> Tensor:
         """Draw 1 where a value is kept and 0 where it is dropped, as int16 in the shape of x."""
-        n_words = -(-x.numel() // _DRAWS_PER_WORD)
+        n_values = x[0].numel()
+        # Whole words for every sample, so that a sample's draws do not depend on its neighbours.
+        words = torch.empty((len(x), -(-n_values // _DRAWS_PER_WORD)), dtype=torch.int64)
         # Without explicit bounds random_ leaves the sign bit of every int64 at zero.
-        words = torch.empty(n_words, dtype=torch.int64).random_(_INT64_MIN, None)
-        draws = words.view(torch.int16)[: x.numel()].view(x.shape)
+        words.random_(_INT64_MIN, None, generator=self._generator)
         # In place, because a comparison that returns bool is several times slower.
-        return draws.ge_(self._n_drop_levels - _DRAW_LEVELS // 2)
+        keep = words.view(torch.int16).ge_(self._n_drop_levels - _DRAW_LEVELS // 2)
+        return keep[:, :n_values].reshape(x.shape)
 
     def extra_repr(self) -> str:
         """Show the probability when the model is printed."""
@@ -166,10 +176,14 @@ class Block(nn.Module):
         self.attention = SelfAttention(d_model, n_heads, output_gain=output_gain)
         self.feed_forward_norm = nn.LayerNorm(d_model)
         self.feed_forward = FeedForward(d_model, d_ff, output_gain=output_gain)
-        self.dropout = Dropout(dropout)
+        # One for each branch: a shared one would mix their draws when a batch is cut.
+        self.attention_dropout = Dropout(dropout)
+        self.feed_forward_dropout = Dropout(dropout)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         """Add what attention and the feed-forward layer make of ``x_BND`` to it."""
-        x_BND = x_BND + self.dropout(self.attention(self.attention_norm(x_BND)))
-        branch_BND: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(x_BND)))
+        x_BND = x_BND + self.attention_dropout(self.attention(self.attention_norm(x_BND)))
+        branch_BND: Tensor = self.feed_forward_dropout(
+            self.feed_forward(self.feed_forward_norm(x_BND))
+        )
         return x_BND + branch_BND

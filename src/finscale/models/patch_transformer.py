@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from finscale.errors import ModelError
 from finscale.models.architecture import Architecture, InputShape
-from finscale.models.layers import Block, Linear
+from finscale.models.layers import Block, Dropout, Linear
 
 _POSITIONS_STD = 0.02
+
+# Spreads the layers' seeds over the generator's 32 bits (2^32 over the golden ratio).
+_SEED_STRIDE = 0x9E3779B1
 
 
 class PatchTransformer(nn.Module):
@@ -99,6 +102,20 @@ class PatchTransformer(nn.Module):
         latest_BD = self.final_norm(h_BND[:, -1])
         logits_B: Tensor = self.head(latest_BD).squeeze(-1)
         return logits_B
+
+    def seed_dropout(self, seed: int) -> None:
+        """Make the next dropout masks a function of ``seed``, in [0, 2^32), alone.
+
+        Called before every optimiser step, so that a step's masks depend neither on the steps
+        before it nor, on the CPU, on how its batch is cut into micro-batches. On other devices
+        the masks are drawn per micro-batch from the device's generator.
+        """
+        if self.head.bias.device.type != "cpu":
+            torch.manual_seed(seed)
+            return
+        layers = [module for module in self.modules() if isinstance(module, Dropout)]
+        for place, layer in enumerate(layers):
+            layer.seed((seed + place * _SEED_STRIDE) % 2**32)
 
     def _patches(self, x_BLF: Tensor) -> Tensor:
         """Cut windows into flattened patches, shape (B, N, patch_width), without a copy."""

@@ -1,0 +1,1 @@
+"""Search over architecture and recipe, with Optuna."""

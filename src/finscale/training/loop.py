@@ -276,6 +276,8 @@ class _Run:
 
     def _job_hash(self) -> str:
         job = asdict(self.job) | {"settings": self.job.settings.model_dump(mode="json")}
+        # The cut into micro-batches follows the memory that is free and does not change the run.
+        del job["batching"]
         return hash_json(job)
 
     def save(self, path: Path) -> None:

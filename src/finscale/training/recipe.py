@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -37,6 +38,17 @@ class Recipe:
     def as_dict(self) -> dict[str, float | int]:
         """Return the recipe as JSON-ready values."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, float | int]) -> Recipe:
+        """Return the recipe of a record."""
+        return Recipe(
+            learning_rate=float(values["learning_rate"]),
+            weight_decay=float(values["weight_decay"]),
+            dropout=float(values["dropout"]),
+            warmup_steps=int(values["warmup_steps"]),
+            epochs=int(values["epochs"]),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""The study's matrix as a list of experiments: which architectures compete in which cell.
+
+Needs neither data nor torch, so that a plan can be shown before anything is spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finscale import __version__
+from finscale.errors import LadderError
+from finscale.features.tiers import tier_features
+from finscale.files import hash_sources
+from finscale.ladder.budgets import Budget, parse_budget
+from finscale.ladder.extremes import Extreme, extremes
+from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
+from finscale.models.architecture import Architecture, InputShape
+from finscale.study import Study, TaskName
+
+# What a result is made by. The search's order, the live view or the report may change without
+# making a finished result stale; these may not.
+_RESULT_SOURCES = (
+    "baselines",
+    "dataset.py",
+    "evaluation",
+    "features",
+    "market",
+    "models",
+    "seeds.py",
+    "splits.py",
+    "tasks.py",
+    "training",
+    "windows.py",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One cell of the matrix with one budget.
+
+    Attributes
+    ----------
+    architectures
+        All that meet the budget, sorted.
+    extremes
+        Those that a search tries first.
+    grid_hash
+        Of the architectures and the input shape.
+    """
+
+    budget: Budget
+    horizon_bars: int
+    task: TaskName
+    shape: InputShape
+    architectures: tuple[Architecture, ...]
+    extremes: tuple[Extreme, ...]
+    grid_hash: str
+
+    @property
+    def cell_name(self) -> str:
+        """``h1_threshold_1pct``."""
+        return f"h{self.horizon_bars}_{self.task}"
+
+    @property
+    def name(self) -> str:
+        """``20M_h1_threshold_1pct``."""
+        return f"{self.budget.label}_{self.cell_name}"
+
+
+def input_shape(study: Study) -> InputShape:
+    """Return the model input of a study.
+
+    Raises
+    ------
+    ModelError
+        If the patches do not fit the context length.
+    """
+    return InputShape(
+        n_features=len(tier_features(study.features.tier)),
+        context_length=study.windows.context_length,
+        patch_length=study.patches.patch_length,
+        patch_stride=study.patches.patch_stride,
+    )
+
+
+def plan_experiments(study: Study) -> tuple[Experiment, ...]:
+    """Return the matrix in the order it is run: by task, then budget (small first), then horizon.
+
+    Raises
+    ------
+    FeatureError, LadderError, ModelError
+        If the tier is unknown, a budget has no architecture, or the patches do not fit.
+    """
+    shape = input_shape(study)
+    grid = Grid(**study.ladder.grid.model_dump()) if study.ladder.grid else None
+    budgets = sorted(map(parse_budget, study.ladder.budgets), key=lambda one: one.n_parameters)
+    labels = [budget.label for budget in budgets]
+    if len(set(labels)) < len(labels):
+        raise LadderError(f"ladder.budgets: {', '.join(labels)} names a budget twice; remove one")
+    rungs = []
+    for budget in budgets:
+        cells = architectures_within(
+            budget, grid or default_grid(budget), shape, study.ladder.tolerance_frac
+        )
+        forced = extremes(cells, budget=budget, shape=shape)
+        rungs.append((budget, cells, forced, grid_hash(cells, shape)))
+    return tuple(
+        Experiment(budget, horizon, task, shape, cells, forced, digest)
+        for task in study.tasks
+        for budget, cells, forced, digest in rungs
+        for horizon in study.horizons
+    )
+
+
+def code_hash() -> str:
+    """Hash the source that makes results; records of other code are not mixed with ours."""
+    return hash_sources(Path(__file__).parent, _RESULT_SOURCES)
+
+
+def code_version() -> str:
+    """Return finscale's version."""
+    return __version__

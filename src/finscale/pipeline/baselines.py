@@ -1,0 +1,68 @@
+"""Baselines of every cell, fitted and scored once."""
+
+from __future__ import annotations
+
+import time
+
+import polars as pl
+
+from finscale.baselines.tabular import FittedBaseline
+from finscale.dataset import CellData
+from finscale.evaluation.predictions import write_predictions
+from finscale.experiments import code_version
+from finscale.files import utc_now
+from finscale.pipeline.book import RecordBook
+from finscale.pipeline.finals import SCORED_PARTS, part_frames, score_parts
+from finscale.pipeline.prepare import PreparedStudy
+from finscale.progress import Progress
+from finscale.records import BaselineRecord
+from finscale.rundir import RunDirectory
+from finscale.seeds import derive_seed
+from finscale.study import BaselineName
+
+
+def score_baselines(
+    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, progress: Progress
+) -> None:
+    """Fit and score the study's baselines where that has not been done."""
+    for cell, data in prepared.cells.items():
+        names = prepared.study.baselines
+        path = directory.baseline_predictions(cell)
+        if path.exists() and all(_uid(prepared, cell, name) in book for name in names):
+            continue
+        frames = []
+        for name in names:
+            record, new_frames = _score(prepared, data, name)
+            frames += new_frames
+            if book.add(record):
+                progress.run_finished(record)
+        write_predictions(path, pl.concat(frames))
+
+
+def _uid(prepared: PreparedStudy, cell: str, name: BaselineName) -> str:
+    return f"{cell}@{prepared.identities[cell].fingerprint}/baseline/{name}"
+
+
+def _score(
+    prepared: PreparedStudy, data: CellData, name: BaselineName
+) -> tuple[BaselineRecord, list[pl.DataFrame]]:
+    cell = data.cell
+    seed = derive_seed(prepared.study.seed, cell.name, name)
+    started = time.monotonic()
+    baseline = FittedBaseline(name, data, seed)
+    probabilities = {part: baseline.predict(data.split.part(part)) for part in SCORED_PARTS}
+    record = BaselineRecord(
+        uid=_uid(prepared, cell.name, name),
+        experiment=cell.name,
+        budget=None,
+        horizon_bars=cell.horizon_bars,
+        task=cell.task,
+        identity=prepared.identities[cell.name],
+        code_version=code_version(),
+        created_at=utc_now(),
+        model=name,
+        seed=seed,
+        duration_s=time.monotonic() - started,
+        scores=score_parts(data, probabilities),
+    )
+    return record, part_frames(data, name, None, probabilities)

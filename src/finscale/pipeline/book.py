@@ -1,0 +1,146 @@
+"""The run's records: the ledger, and the files derived from it after every record."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from finscale.files import write_json_atomic, write_text_atomic
+from finscale.records import (
+    BaselineRecord,
+    EnsembleRecord,
+    FinalRecord,
+    Identity,
+    Record,
+    TrialRecord,
+    append_record,
+    read_records,
+)
+from finscale.rundir import RunDirectory
+
+_RECIPE = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs")
+_COLUMNS = (
+    *("created_at", "experiment", "kind", "budget", "horizon_bars", "task", "model"),
+    *("trial", "state", "forced", "reason"),
+    *("d_model", "n_layers", "n_heads", "d_ff", "n_parameters"),
+    *_RECIPE,
+    *("effective_batch", "micro_batch", "precision", "seed", "best_epoch", "n_epochs"),
+    *("train_loss", "validation_loss", "validation_skill", "test_loss", "test_skill"),
+    *("duration_s", "fingerprint", "uid"),
+)
+
+
+class RecordBook:
+    """All records of a run directory, current or not.
+
+    Parameters
+    ----------
+    directory
+        The run directory; its ledger is read once.
+    identities
+        Experiment or cell name to the identity of current records.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the ledger holds records of another version of finscale.
+    """
+
+    def __init__(self, directory: RunDirectory, identities: Mapping[str, Identity]) -> None:
+        self._directory = directory
+        self._identities = identities
+        self._all = read_records(directory.ledger)
+        self._uids = {record.uid for record in self._all}
+
+    @property
+    def current(self) -> list[Record]:
+        """Records of the current study, data, grid and code."""
+        return [r for r in self._all if self._identities.get(r.experiment) == r.identity]
+
+    def stale(self) -> dict[str, tuple[str, ...]]:
+        """Return the experiments whose records are all outdated, and what has changed since."""
+        current = {record.experiment for record in self.current}
+        return {
+            record.experiment: record.identity.differences(self._identities[record.experiment])
+            for record in self._all
+            if record.experiment in self._identities and record.experiment not in current
+        }
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._uids
+
+    def add(self, record: Record) -> bool:
+        """Append a record to the ledger if it is new, and bring the derived files up to date."""
+        if record.uid in self._uids or not append_record(self._directory.ledger, record):
+            return False
+        self._uids.add(record.uid)
+        self._all.append(record)
+        if isinstance(record, TrialRecord):
+            self._write_trial(record)
+            self.write_trials(record.experiment)
+        self.write_results()
+        return True
+
+    def trials(self, experiment: str) -> list[TrialRecord]:
+        """Return an experiment's current trials, by number."""
+        trials = [
+            record
+            for record in self.current
+            if isinstance(record, TrialRecord) and record.experiment == experiment
+        ]
+        return sorted(trials, key=lambda record: record.trial)
+
+    def best_trial(self, experiment: str) -> TrialRecord | None:
+        """Return the complete trial of the lowest validation loss; the earliest of equals."""
+        complete = [record for record in self.trials(experiment) if record.state == "complete"]
+        return min(complete, key=_validation_loss, default=None)
+
+    def refresh(self, experiment: str) -> None:
+        """Write the files derived from an experiment's records, as a crash may have kept some."""
+        for record in self.trials(experiment):
+            if not self._directory.experiment(experiment).trial(record.trial).exists():
+                self._write_trial(record)
+        self.write_trials(experiment)
+        self.write_results()
+
+    def write_trials(self, experiment: str) -> None:
+        """Write ``all_trials.json`` and ``best.json`` of an experiment."""
+        files, trials = self._directory.experiment(experiment), self.trials(experiment)
+        if trials:
+            write_json_atomic(files.all_trials, [one.model_dump(mode="json") for one in trials])
+        best = self.best_trial(experiment)
+        if best is not None:
+            write_json_atomic(files.best, best.model_dump(mode="json"))
+
+    def write_results(self) -> None:
+        """Write ``experiment_results.csv``: a row for every record, stale ones too."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(map(_row, self._all))
+        write_text_atomic(self._directory.results, text.getvalue())
+
+    def _write_trial(self, record: TrialRecord) -> None:
+        path = self._directory.experiment(record.experiment).trial(record.trial)
+        write_json_atomic(path, record.model_dump(mode="json"))
+
+
+def _validation_loss(record: TrialRecord) -> float:
+    return float("inf") if record.validation_loss is None else record.validation_loss
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = record.model_dump(mode="json", exclude={"curve", "identity", "scores"})
+    row["fingerprint"] = record.identity.fingerprint
+    if isinstance(record, TrialRecord | FinalRecord):
+        row |= {name: record.recipe[name] for name in _RECIPE}
+        row["n_epochs"] = len(record.curve)
+    if isinstance(record, TrialRecord):
+        row["forced"] = "; ".join(record.forced)
+    if isinstance(record, FinalRecord | EnsembleRecord | BaselineRecord):
+        for part in ("validation", "test"):
+            scores = getattr(record.scores, part)
+            row |= {f"{part}_loss": scores["log_loss"], f"{part}_skill": scores["skill"]}
+    return row

@@ -1,0 +1,202 @@
+"""The final stage of an experiment: the best recipe with several seeds, trained, then scored.
+
+The test part is read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from finscale.dataset import CellData
+from finscale.evaluation.metrics import evaluate, sigmoid
+from finscale.evaluation.predictions import predictions_frame, write_predictions
+from finscale.files import write_json_atomic
+from finscale.models.architecture import Architecture
+from finscale.models.cost import training_flops_per_sample
+from finscale.pipeline.book import RecordBook
+from finscale.progress import RunStart
+from finscale.records import CurvePoint, EnsembleRecord, FinalRecord, Scores, TrialRecord
+from finscale.search.objective import ExperimentRun, describe_job, model_fields
+from finscale.seeds import derive_seed
+from finscale.splits import IntArray
+from finscale.training.checkpoint import load_tensors, save_tensors
+from finscale.training.loop import EpochRecord, build_model, score, train
+from finscale.training.recipe import Recipe, TrainingJob
+
+SCORED_PARTS = ("validation", "test")
+
+Probabilities = dict[str, NDArray[np.float64]]
+
+
+def final_jobs(run: ExperimentRun, best: TrialRecord) -> dict[str, TrainingJob]:
+    """Return the final training runs of a trial's recipe, by name."""
+    architecture = Architecture(best.d_model, best.n_layers, best.n_heads, best.d_ff)
+    recipe = Recipe.from_dict(best.recipe)
+    return {
+        f"{run.identity.fingerprint}_trial_{best.trial:04d}_seed_{index}": run.job(
+            architecture, recipe, derive_seed(run.study.seed, run.experiment.name, "final", index)
+        )
+        for index in range(run.study.final.n_seeds)
+    }
+
+
+def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
+    """Train the final runs whose weights are not on the disk yet.
+
+    Raises
+    ------
+    StopRequestedError
+        If the user asked to stop; the run in progress is checkpointed.
+    DivergedError
+        If a loss is not finite.
+    """
+    windows = run.windows()
+    for index, (name, job) in enumerate(final_jobs(run, best).items()):
+        weights = run.files.weights(name)
+        if weights.exists():
+            continue
+        run.progress.run_started(
+            RunStart(run.experiment.name, f"seed {index}", describe_job(job), job.recipe.epochs)
+        )
+        checkpoint = run.files.checkpoint(name)
+        result = train(
+            windows,
+            run.data.split,
+            job,
+            on_epoch=_announce(run),
+            should_stop=run.should_stop,
+            checkpoint=checkpoint,
+        )
+        header = {
+            "best_epoch": result.best_epoch,
+            "curve": [asdict(record) for record in result.curve],
+            "duration_s": result.duration_s,
+        }
+        save_tensors(weights, result.weights, header)
+        checkpoint.unlink(missing_ok=True)
+
+
+def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> None:
+    """Score the final runs and the average of their probabilities, on validation and test."""
+    jobs = final_jobs(run, best)
+    average = run.cell_fields(f"average/trial_{best.trial:04d}_of_{len(jobs)}")
+    if average["uid"] in book and run.files.predictions.exists():
+        return
+    records = []
+    by_seed: list[Probabilities] = []
+    frames = []
+    for index, (name, job) in enumerate(jobs.items()):
+        record, probabilities = _score_final(run, best, name, job, index)
+        records.append(record)
+        by_seed.append(probabilities)
+        frames += part_frames(run.data, run.experiment.budget.label, job.seed, probabilities)
+    mean = {part: np.mean([one[part] for one in by_seed], axis=0) for part in SCORED_PARTS}
+    frames += part_frames(run.data, run.experiment.budget.label, None, mean)
+    write_predictions(run.files.predictions, pl.concat(frames))
+    write_json_atomic(run.files.model_card, _model_card(run, best, list(jobs)))
+    for record in records:
+        if book.add(record):
+            run.progress.run_finished(record)
+    book.add(
+        EnsembleRecord(
+            **average,
+            members=tuple(record.uid for record in records),
+            n_parameters=best.n_parameters,
+            scores=score_parts(run.data, mean),
+        )
+    )
+
+
+def score_parts(data: CellData, probabilities: Probabilities) -> Scores:
+    """Score probabilities of every anchor of validation and test."""
+    scores = {
+        part: evaluate(
+            probabilities[part], data.labels_T[data.split.part(part)], base_rate=data.base_rate
+        ).as_dict()
+        for part in SCORED_PARTS
+    }
+    return Scores(**scores)
+
+
+def part_frames(
+    data: CellData, model: str, seed: int | None, probabilities: Probabilities
+) -> list[pl.DataFrame]:
+    """Return predictions in the form in which they are kept, a frame per part."""
+    return [
+        predictions_frame(
+            rows=rows,
+            dates=pl.Series(data.date[rows]).cast(pl.Date),
+            part=part,
+            labels=data.labels_T[rows],
+            model=model,
+            seed=seed,
+            probabilities=probabilities[part],
+        )
+        for part in SCORED_PARTS
+        for rows in [data.split.part(part)]
+    ]
+
+
+def _score_final(
+    run: ExperimentRun, best: TrialRecord, name: str, job: TrainingJob, index: int
+) -> tuple[FinalRecord, Probabilities]:
+    tensors, header = load_tensors(run.files.weights(name))
+    model = build_model(job, run.device)
+    model.load_state_dict(tensors)
+    windows = run.windows()
+
+    def predict(rows: IntArray) -> NDArray[np.float64]:
+        logits = score(model, windows, torch.from_numpy(rows).to(run.device))
+        return sigmoid(logits.cpu().numpy())
+
+    probabilities = {part: predict(run.data.split.part(part)) for part in SCORED_PARTS}
+    curve = tuple(CurvePoint(**point) for point in header["curve"])
+    n_samples = len(run.data.split.train) * len(curve)
+    record = FinalRecord(
+        **run.cell_fields(f"final/trial_{best.trial:04d}_seed_{index}"),
+        **model_fields(job),
+        trial=best.trial,
+        best_epoch=header["best_epoch"],
+        curve=curve,
+        duration_s=header["duration_s"],
+        flops=float(n_samples * training_flops_per_sample(job.architecture, job.shape)),
+        scores=score_parts(run.data, probabilities),
+    )
+    return record, probabilities
+
+
+def _model_card(run: ExperimentRun, best: TrialRecord, names: list[str]) -> dict[str, Any]:
+    """Return what someone needs to use the weights on bars of their own."""
+    scaler = run.data.scaler
+    return {
+        "experiment": run.experiment.name,
+        "architecture": run.experiment.shape.as_dict()
+        | {name: getattr(best, name) for name in ("d_model", "n_layers", "n_heads", "d_ff")},
+        "n_parameters": best.n_parameters,
+        "output": "logit of the probability of label 1",
+        "question": run.data.task.describe(run.experiment.horizon_bars),
+        "features": list(run.data.feature_names),
+        "scaler": {
+            "median": scaler.median_F.tolist(),
+            "iqr": scaler.iqr_F.tolist(),
+            "clip": scaler.clip,
+        },
+        "base_rate": run.data.base_rate,
+        "weights": [f"models/{name}.safetensors" for name in names],
+        "trial": best.trial,
+        "identity": run.identity.model_dump(),
+    }
+
+
+def _announce(run: ExperimentRun) -> Callable[[EpochRecord], None]:
+    def announce(record: EpochRecord) -> None:
+        run.progress.epoch_finished(CurvePoint(**asdict(record)))
+
+    return announce

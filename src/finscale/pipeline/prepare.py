@@ -1,0 +1,75 @@
+"""Everything that can be checked before a run directory is made or anything is spent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from finscale.dataset import CellData, Market, load_market, prepare_cell, study_cells
+from finscale.errors import StudyError
+from finscale.experiments import Experiment, code_hash, plan_experiments
+from finscale.machine.device import choose_device
+from finscale.records import Identity
+from finscale.study import Study
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study with its data, matrix and device.
+
+    Attributes
+    ----------
+    cells
+        Cell name to its rows, labels and split.
+    identities
+        Experiment name, and cell name for the baselines, to what a record has to carry to be
+        comparable.
+    """
+
+    study: Study
+    market: Market
+    cells: dict[str, CellData]
+    experiments: tuple[Experiment, ...]
+    identities: dict[str, Identity]
+    device: torch.device
+
+
+def prepare(study: Study) -> PreparedStudy:
+    """Plan the matrix, load the data and choose the device.
+
+    Raises
+    ------
+    FinscaleError
+        If anything in the study cannot be done; nothing has been written then.
+    """
+    experiments = plan_experiments(study)
+    device = choose_device(study.machine)
+    market = load_market(study)
+    cells = {cell.name: prepare_cell(study, market, cell) for cell in study_cells(study)}
+    _check_schedule(study, cells)
+    settings, code = study.training_settings_hash(), code_hash()
+    # A baseline has no grid: its identity is the same whatever the budgets.
+    identities = {
+        name: Identity(settings=settings, data=data.data_hash, grid="none", code=code)
+        for name, data in cells.items()
+    }
+    identities |= {
+        one.name: identities[one.cell_name].model_copy(update={"grid": one.grid_hash})
+        for one in experiments
+    }
+    return PreparedStudy(study, market, cells, experiments, identities, device)
+
+
+def _check_schedule(study: Study, cells: dict[str, CellData]) -> None:
+    """Refuse a warm-up that the shortest run would not survive: it would be a dead knob."""
+    n_train = min(len(data.split.train) for data in cells.values())
+    shortest = min(study.search.space.epochs) * math.ceil(n_train / study.training.effective_batch)
+    longest_warmup = max(study.search.space.warmup_steps)
+    if longest_warmup >= shortest:
+        raise StudyError(
+            f"search.space.warmup_steps: got {longest_warmup}; the shortest run has {shortest} "
+            f"steps ({min(study.search.space.epochs)} epochs of {n_train} samples in batches of "
+            f"{study.training.effective_batch}); give fewer warm-up steps or more epochs"
+        )

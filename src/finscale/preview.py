@@ -1,0 +1,143 @@
+"""What a study will cost, before anything is spent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from finscale.dataset import load_market, prepare_cell, study_cells
+from finscale.experiments import Experiment, plan_experiments
+from finscale.machine.device import choose_device, choose_precision, use_threads
+from finscale.models.architecture import Architecture
+from finscale.models.cost import (
+    count_parameters,
+    training_flops_per_sample,
+    training_memory_bytes,
+)
+from finscale.study import Study
+
+# Share of the measured rate of large matrix products that a training run reaches; from 0.1 for
+# tiny models to 0.6 for large ones (benchmarks/training_speed.py). The estimate is rough.
+_ASSUMED_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class ExperimentPreview:
+    """One experiment's size and cost.
+
+    Attributes
+    ----------
+    n_parameters_min, n_parameters_max
+        Built counts over the grid.
+    memory_bytes_min
+        Of the least demanding architecture, one sample at a time: below this nothing runs.
+    memory_bytes_max
+        Of the most demanding architecture with the whole effective batch at once.
+    flops_per_sample_max
+        Training FLOPs (forward and backward) of the costliest architecture.
+    training_flops_max
+        All trials and final seeds at the costliest architecture, for the longest schedule: an
+        upper bound, since runs stop early.
+    time_estimate_s
+        That bound at a quarter of this device's measured rate.
+    """
+
+    name: str
+    budget: str
+    horizon_bars: int
+    task: str
+    n_architectures: int
+    n_extremes: int
+    n_trials: int
+    n_train: int
+    n_parameters_min: int
+    n_parameters_max: int
+    memory_bytes_min: int
+    memory_bytes_max: int
+    flops_per_sample_min: int
+    flops_per_sample_max: int
+    training_flops_max: float
+    time_estimate_s: float
+    grid_hash: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, JSON-ready."""
+        return asdict(self)
+
+
+def preview_study(study: Study) -> list[ExperimentPreview]:
+    """Return the cost of every experiment in the order in which they are run.
+
+    Raises
+    ------
+    FinscaleError
+        If the study cannot be run.
+    """
+    experiments = plan_experiments(study)
+    device = choose_device(study.machine)
+    use_threads(study.machine)
+    market = load_market(study)
+    n_train = {
+        cell.name: len(prepare_cell(study, market, cell).split.train) for cell in study_cells(study)
+    }
+    rate = matrix_flops_per_s(device)
+    return [_preview(study, one, n_train[one.cell_name], device, rate) for one in experiments]
+
+
+def matrix_flops_per_s(device: torch.device, size: int = 1024) -> float:
+    """Measure the rate of a size³ matrix product on ``device``, in its training precision."""
+    precision = choose_precision("auto", device, size)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left = torch.randn(size, size, device=device, dtype=dtype)
+
+    def product_s() -> float:
+        started = time.perf_counter()
+        (left @ left).sum().item()
+        return time.perf_counter() - started
+
+    product_s()
+    return 2 * size**3 / min(product_s() for _ in range(5))
+
+
+def _preview(
+    study: Study, experiment: Experiment, n_train: int, device: torch.device, rate: float
+) -> ExperimentPreview:
+    shape, cells = experiment.shape, experiment.architectures
+    counts = [count_parameters(cell, shape) for cell in cells]
+    flops = [training_flops_per_sample(cell, shape) for cell in cells]
+
+    def memory(cell: Architecture, micro_batch: int) -> int:
+        precision = choose_precision(study.training.precision, device, cell.d_model)
+        return training_memory_bytes(
+            cell,
+            shape,
+            micro_batch,
+            bytes_per_value=2 if precision == "bf16" else 4,
+            dropout=max(study.search.space.dropout),
+        )
+
+    n_samples = n_train * max(study.search.space.epochs)
+    n_runs = study.search.n_trials + study.final.n_seeds
+    total_flops = float(n_runs * n_samples * max(flops))
+    return ExperimentPreview(
+        name=experiment.name,
+        budget=experiment.budget.label,
+        horizon_bars=experiment.horizon_bars,
+        task=experiment.task,
+        n_architectures=len(cells),
+        n_extremes=len(experiment.extremes),
+        n_trials=study.search.n_trials,
+        n_train=n_train,
+        n_parameters_min=min(counts),
+        n_parameters_max=max(counts),
+        memory_bytes_min=min(memory(cell, 1) for cell in cells),
+        memory_bytes_max=max(memory(cell, study.training.effective_batch) for cell in cells),
+        flops_per_sample_min=min(flops),
+        flops_per_sample_max=max(flops),
+        training_flops_max=total_flops,
+        time_estimate_s=total_flops / (rate * _ASSUMED_SHARE),
+        grid_hash=experiment.grid_hash,
+    )

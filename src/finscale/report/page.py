@@ -1,0 +1,280 @@
+"""The report: one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import polars as pl
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from finscale.records import Record, TrialRecord
+from finscale.report import figures, tables
+from finscale.report.theme import template
+from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
+from finscale.study import Study
+
+_KINDS = {
+    "falls": "falls with size",
+    "rises": "rises with size",
+    "no_evidence": "no evidence",
+    "too_few_points": "too few points",
+    "no_result": "no result yet",
+}
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What the page is made from.
+
+    Attributes
+    ----------
+    study, study_yaml
+        The study, and its text with every default written out.
+    summary
+        Of `finscale.report.summary.build_summary`.
+    scaling
+        Of `finscale.scaling.ledger.judge_cells`.
+    data
+        As in data.json: the bars, and the parts of every cell.
+    environment
+        As in environment.json: versions, hashes and the machine.
+    records
+        Current records, in the order of the ledger.
+    predictions
+        Predictions by cell, such as ``h1_threshold_1pct``; a budget's seed average and the
+        baselines have a null seed.
+    """
+
+    study: Study
+    study_yaml: str
+    summary: Mapping[str, Any]
+    scaling: Mapping[str, Any]
+    data: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    records: Sequence[Record]
+    predictions: Mapping[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page, with the sentence that says how to read it."""
+
+    key: str
+    figure: go.Figure
+    caption: str
+    is_half: bool = False
+
+    @property
+    def height(self) -> int:
+        """Height in CSS pixels."""
+        return int(self.figure.layout.height)
+
+
+def render_report(report: ReportInput) -> str:
+    """Return the report as HTML; every part of it is optional but the study."""
+    records = by_cell(report.records)
+    sections = [_section(report, cell, records) for cell in report.summary["cells"]]
+    price = _price(report)
+    plots = [plot for section in sections for plot in section["plots"]] + price
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(_resource("page.html.j2"))
+    return page.render(
+        report=report,
+        summary=report.summary,
+        kinds=_KINDS,
+        sections=sections,
+        price=price,
+        skill_tables=tables.skill_tables(report.summary),
+        collapsed_mark=tables.COLLAPSED_MARK,
+        scorings=_scorings(report.summary),
+        parts=tables.parts_table(report.summary),
+        identities=tables.identity_table(report.records),
+        finals=tables.final_table(report.summary),
+        style=Markup(_resource("style.css")),  # noqa: S704, a file of this package
+        plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own bundle
+        figures=_script_json({plot.key: _figure_json(plot.figure) for plot in plots}),
+        templates=_script_json({"light": template(dark=False), "dark": template(dark=True)}),
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files("finscale.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _figure_json(figure: go.Figure) -> dict[str, Any]:
+    """Return data and layout; the page adds the light or the dark template."""
+    whole: dict[str, Any] = json.loads(figure.to_json())
+    return {
+        "data": whole["data"],
+        "layout": {name: value for name, value in whole["layout"].items() if name != "template"},
+    }
+
+
+def _script_json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704, no markup is left in it
+
+
+def _section(
+    report: ReportInput, cell: Mapping[str, Any], records: Mapping[str, Sequence[Record]]
+) -> dict[str, Any]:
+    judged = report.scaling.get(cell["cell"])
+    has_verdict = judged is not None and judged["error"] is None
+    return {
+        "cell": cell,
+        "verdict": report.summary["verdicts"][cell["cell"]],
+        "judged": judged if has_verdict else None,
+        "plots": _plots(report, cell, judged if has_verdict else None, records),
+        "scores": tables.score_table(cell),
+        "winners": tables.winner_table(cell),
+        "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
+    }
+
+
+def _plots(
+    report: ReportInput,
+    cell: Mapping[str, Any],
+    judged: Mapping[str, Any] | None,
+    records: Mapping[str, Sequence[Record]],
+) -> list[Plot]:
+    runs = records.get(cell["cell"], ())
+    trials = {
+        label: [r for r in runs if isinstance(r, TrialRecord) and r.budget == label]
+        for label in cell["budgets"]
+    }
+    trials = {label: found for label, found in trials.items() if found}
+    finals = finals_by_budget(runs)
+    base = cell["baselines"].get(BASE_RATE)
+    base_loss = None if base is None else base["validation"]["log_loss"]
+    plot = partial(_keyed, cell["cell"])
+    found = []
+    if judged is not None:
+        found.append(
+            plot("loss", figures.loss_against_parameters(cell, judged), _loss_text(judged))
+        )
+    if set(cell["baselines"]) - {BASE_RATE} or finals:
+        found.append(plot("skill", figures.skill_dots(cell), _SKILL_TEXT))
+    if trials:
+        history = figures.search_history(trials, base_loss=base_loss)
+        found.append(plot("search", history, _SEARCH_TEXT))
+    if finals:
+        curves = figures.learning_curves(finals, base_loss=base_loss)
+        found.append(plot("curves", curves, _CURVES_TEXT))
+    reliability = _reliability(report, cell)
+    if reliability is not None:
+        found.append(reliability)
+    if trials:
+        scatter = figures.architectures(trials, base_loss=base_loss)
+        found.append(plot("architectures", scatter, _ARCHITECTURE_TEXT, is_half=True))
+    return found
+
+
+def _keyed(cell: str, name: str, figure: go.Figure, caption: str, *, is_half: bool = False) -> Plot:
+    return Plot(f"{name}-{cell}", figure, caption, is_half)
+
+
+def _loss_text(judged: Mapping[str, Any]) -> str:
+    kind = judged["test"]["kind"]
+    law = (
+        "the green line is the fitted law with its interval"
+        if kind in ("falls", "rises")
+        else "no law is drawn on test, because the verdict there does not support one"
+    )
+    return (
+        "Lower is better, and only what lies below the dashed line beats the best baseline "
+        f"(the one with the lowest validation loss); {law}."
+    )
+
+
+_SKILL_TEXT = (
+    "Further right is better and 0 is the base rate of training; compare a budget's diamond with "
+    "the squares, and its distance to the next one with the spread of its seeds, which shows the "
+    "noise of training but not that of a finite test part."
+)
+_SEARCH_TEXT = (
+    "Each mark is a trial at its lowest validation loss over epochs, and the green line the best "
+    "completed so far: a line still falling at its right end says that the search was too short. "
+    "Point at a mark for its architecture and recipe."
+)
+_CURVES_TEXT = (
+    "Where the solid validation line turns up while the dashed training line goes on falling the "
+    "model overfits; the dot is the epoch whose weights were kept. Training loss is averaged over "
+    "the epoch with dropout on, so that it can lie above validation."
+)
+_ARCHITECTURE_TEXT = (
+    "Every trial that has a loss by width and depth, darker is better; a ring marks the best trial "
+    "of each budget, which is deep and narrow at the upper left and shallow and wide at the lower "
+    "right."
+)
+
+
+def _reliability(report: ReportInput, cell: Mapping[str, Any]) -> Plot | None:
+    frame = report.predictions.get(cell["cell"])
+    if frame is None:
+        return None
+    losses = {
+        label: budget["seed_mean"]["validation"]["log_loss"]
+        for label, budget in cell["budgets"].items()
+        if budget["seed_average"] is not None
+    }
+    best = min(losses, key=losses.__getitem__, default=None)
+    models = (best, cell["best_baseline"])
+    counts = [b.count for m in models for b in figures.reliability_on_test(frame, m)]
+    if not counts:
+        return None
+    low, high = min(counts), max(counts)
+    bins = f"{low} rows" if low == high else f"{low} to {high} rows"
+    figure = figures.reliability_diagram(frame, budget=best, baseline=cell["best_baseline"])
+    caption = (
+        "On test, for the budget and the baseline that are best on validation: points on the "
+        f"dotted line are calibrated; each is a bin of {bins}, with a 95% interval that takes the "
+        "rows as independent, which is too narrow where labels overlap."
+    )
+    return _keyed(cell["cell"], "reliability", figure, caption, is_half=True)
+
+
+def _price(report: ReportInput) -> list[Plot]:
+    if not report.data.get("date"):
+        return []
+    cell = next((cell for cell in report.summary["cells"] if cell["parts"]), None)
+    horizons = [cell["horizon_bars"] for cell in report.summary["cells"]]
+    low, high = min(horizons), max(horizons)
+    gap = f"{low}" if low == high else f"{low} to {high}"
+    caption = (
+        "The unshaded start is history that the features need; the last "
+        f"{gap} rows of each part (its horizon, too few to see here) are purged, because their "
+        "labels would read rows of the next part."
+    )
+    figure = figures.price_with_splits(report.data, {} if cell is None else cell["parts"])
+    return [Plot("price", figure, caption)]
+
+
+def _scorings(summary: Mapping[str, Any]) -> str:
+    """Say how many times the test part was scored."""
+    times = {
+        f"{label}_{cell['cell']}": budget["n_test_scorings"]
+        for cell in summary["cells"]
+        for label, budget in cell["budgets"].items()
+        if budget["n_test_scorings"]
+    }
+    if not times:
+        return "The test part has not been scored yet."
+    more = {name: n for name, n in times.items() if n > 1}
+    if not more:
+        return "In every experiment the test part was scored for one recipe only."
+    listed = ", ".join(f"{name} ({n} recipes)" for name, n in more.items())
+    return (
+        "The test part was scored for one recipe in every experiment except "
+        f"{listed}, where it is no longer untouched."
+    )

@@ -1,0 +1,343 @@
+"""The summary of a run: what summary.json holds, and the short table for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finscale.ladder.budgets import parse_budget
+from finscale.records import FinalRecord, Record, Scores, TrialRecord
+from finscale.scaling.ledger import (
+    NO_FINALS,
+    PARTS,
+    baselines,
+    best_baseline,
+    by_cell,
+    cell_name,
+    winning_ensemble,
+    winning_finals,
+)
+from finscale.study import Study
+
+QUESTION = (
+    "Does the log-loss of a transformer on unseen market data fall as its parameters grow, "
+    "and does it beat simple baselines?"
+)
+
+HEADER = (
+    "cell",
+    "model",
+    "parameters",
+    "architecture",
+    "skill validation",
+    "skill test",
+    "AUC test",
+    "flags",
+)
+
+_MEANS = ("log_loss", "skill", "brier", "auc", "average_precision", "calibration_error")
+
+
+def build_summary(
+    study: Study,
+    records: Sequence[Record],
+    *,
+    data: Mapping[str, Any],
+    scaling: Mapping[str, Any],
+    failures: Mapping[str, str],
+    stale: Mapping[str, tuple[str, ...]],
+) -> dict[str, Any]:
+    """Summarise a run, ready for JSON.
+
+    Parameters
+    ----------
+    study
+        The study of the run.
+    records
+        Current records in the order of the ledger; stale ones are left out by the caller.
+    data
+        As in data.json; its ``cells`` describe the parts of each horizon and task.
+    scaling
+        As returned by `finscale.scaling.ledger.judge_cells`.
+    failures
+        Experiment name to the reason it failed.
+    stale
+        Experiment name to the parts of its identity that have changed since its records.
+
+    Returns
+    -------
+    dict
+        ``verdicts`` holds a headline for each cell, of the test part, and its cautions. ``cells``
+        is a list with, for each cell, its ``baselines`` and ``budgets``. A budget holds the metrics
+        of its winner in three forms:
+
+        - ``seeds``: those of each final run;
+        - ``seed_mean``: the mean over seeds of each metric, which is what one such model scores;
+        - ``seed_average``: those of the average of the seeds' probabilities, one forecast made of
+          several models. It tends to score better than any of them.
+
+        ``collapsed_on`` names the parts on which the seed average (before there is one: every seed)
+        shows no resolution. ``n_test_scorings`` counts the recipes of the experiment that were ever
+        scored on test; above 1 the test part is no longer untouched. ``flags`` says in words what
+        a reader of the numbers has to know.
+    """
+    grouped = by_cell(records)
+    cells = [
+        _cell(
+            study,
+            grouped.get(cell_name(horizon, task), []),
+            horizon_bars=horizon,
+            task=task,
+            data=data,
+            failures=failures,
+            stale=stale,
+        )
+        for task in study.tasks
+        for horizon in study.horizons
+    ]
+    status = Counter(budget["status"] for cell in cells for budget in cell["budgets"].values())
+    return {
+        "study": study.name,
+        "question": QUESTION,
+        "n_experiments": status.total(),
+        "n_complete": status["complete"],
+        "verdicts": {cell["cell"]: _verdict(cell, scaling.get(cell["cell"])) for cell in cells},
+        "cells": cells,
+        "failures": dict(failures),
+        "stale": {name: list(parts) for name, parts in stale.items()},
+    }
+
+
+def summary_table(summary: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the header and rows of a short table, as text.
+
+    For each cell the baseline chosen on validation, then every budget with the mean over its seeds.
+    """
+    rows: list[tuple[str, ...]] = []
+    for cell in summary["cells"]:
+        name = cell["best_baseline"]
+        if name is not None:
+            scores = cell["baselines"][name]
+            rows.append(
+                (cell["cell"], name, "", "", *_three_scores(scores), _baseline_flags(scores))
+            )
+        for label, budget in cell["budgets"].items():
+            size = budget["n_parameters"]
+            rows.append(
+                (
+                    cell["cell"],
+                    label,
+                    "" if size is None else f"{size:,}",
+                    budget["architecture"] or "",
+                    *_three_scores(budget["seed_mean"]),
+                    "; ".join(budget["flags"]),
+                )
+            )
+    return HEADER, rows
+
+
+def _verdict(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the headline of one cell, that of the test part, and what weakens it."""
+    error = NO_FINALS if judged is None else judged["error"]
+    if judged is None or error is not None:
+        headline = f"No verdict: {error}."
+        return {"kind": "no_result", "headline": headline, "cautions": [], "on_validation": None}
+    trained = {label: budget for label, budget in cell["budgets"].items() if budget["seeds"]}
+    return {
+        "kind": judged["test"]["kind"],
+        "headline": judged["test"]["sentence"],
+        "cautions": [
+            f"{label} is in the fit but {flag}"
+            for label, budget in trained.items()
+            for flag in budget["flags"]
+            if flag.startswith("collapsed") or flag == "unfinished"
+        ],
+        "on_validation": {
+            "kind": judged["validation"]["kind"],
+            "sentence": judged["validation"]["sentence"],
+        },
+    }
+
+
+def _cell(
+    study: Study,
+    records: Sequence[Record],
+    *,
+    horizon_bars: int,
+    task: str,
+    data: Mapping[str, Any],
+    failures: Mapping[str, str],
+    stale: Mapping[str, tuple[str, ...]],
+) -> dict[str, Any]:
+    name = cell_name(horizon_bars, task)
+    described = data.get("cells", {}).get(name, {})
+    scored = baselines(records)
+    rival = best_baseline(records)
+    budgets = {}
+    for label in _budget_labels(study, records):
+        experiment = f"{label}_{name}"
+        budgets[label] = _budget(
+            [record for record in records if record.budget == label],
+            n_seeds=study.final.n_seeds,
+            failure=failures.get(experiment),
+            changed=stale.get(experiment, ()),
+        )
+    return {
+        "cell": name,
+        "horizon_bars": horizon_bars,
+        "task": task,
+        "question": described.get("question"),
+        "base_rate": described.get("base_rate"),
+        "parts": described.get("parts", {}),
+        "baselines": {
+            model: _both(scored[model].scores) for model in _in_order(study.baselines, scored)
+        },
+        "best_baseline": None if rival is None else rival.model,
+        "budgets": budgets,
+    }
+
+
+def _in_order(listed: Sequence[str], present: Mapping[str, Any]) -> list[str]:
+    return [name for name in listed if name in present] + sorted(set(present) - set(listed))
+
+
+def _budget_labels(study: Study, records: Sequence[Record]) -> list[str]:
+    """Return the budgets of the study and of the records, by ascending target."""
+    in_records = {record.budget for record in records if record.budget is not None}
+    target = {label: parse_budget(label).n_parameters for label in in_records}
+    for label in study.ladder.budgets:
+        budget = parse_budget(label)
+        if budget.n_parameters not in target.values():
+            target[budget.label] = budget.n_parameters
+    return sorted(target, key=target.__getitem__)
+
+
+def _budget(
+    records: Sequence[Record], *, n_seeds: int, failure: str | None, changed: Sequence[str]
+) -> dict[str, Any]:
+    trials = [record for record in records if isinstance(record, TrialRecord)]
+    scored_recipes = {record.trial for record in records if isinstance(record, FinalRecord)}
+    finals = winning_finals(records)
+    ensemble = winning_ensemble(records)
+    winner = finals[0] if finals else None
+    average = None if ensemble is None else _both(ensemble.scores)
+    seeds = [
+        {
+            "uid": final.uid,
+            "seed": final.seed,
+            "best_epoch": final.best_epoch,
+            "duration_s": final.duration_s,
+            **_both(final.scores),
+        }
+        for final in finals
+    ]
+    collapsed_on = [part for part in PARTS if _collapsed(average, seeds, part)]
+    state = Counter(trial.state for trial in trials)
+    best = best_trial(trials)
+    result: dict[str, Any] = {
+        "status": _status(records, complete=ensemble is not None, failure=failure, changed=changed),
+        "n_parameters": None if winner is None else winner.n_parameters,
+        "architecture": None if winner is None else winner.architecture,
+        "recipe": None if winner is None else dict(winner.recipe),
+        "trial": None if winner is None else winner.trial,
+        "n_trials": {name: state[name] for name in ("complete", "pruned", "failed")},
+        "best_trial": None if best is None else best.trial,
+        "seeds": seeds,
+        "seed_mean": _seed_mean(finals),
+        "seed_average": average,
+        "collapsed": bool(collapsed_on),
+        "collapsed_on": collapsed_on,
+        "n_test_scorings": len(scored_recipes),
+    }
+    return result | {"flags": _flags(result, n_seeds, failure, changed)}
+
+
+def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the completed trial with the lowest validation loss."""
+    ranked = [
+        (trial.validation_loss, trial.trial, trial)
+        for trial in trials
+        if trial.state == "complete" and trial.validation_loss is not None
+    ]
+    return min(ranked, key=lambda item: item[:2])[2] if ranked else None
+
+
+def _status(
+    records: Sequence[Record], *, complete: bool, failure: str | None, changed: Sequence[str]
+) -> str:
+    if complete:
+        return "complete"
+    if failure is not None:
+        return "failed"
+    if records:
+        return "unfinished"
+    return "stale" if changed else "not started"
+
+
+def _flags(
+    budget: Mapping[str, Any], n_seeds: int, failure: str | None, changed: Sequence[str]
+) -> list[str]:
+    flags = []
+    if budget["collapsed_on"]:
+        flags.append(f"collapsed on {' and '.join(budget['collapsed_on'])}")
+    for part in PARTS:
+        alone = sum(bool(seed[part]["collapsed"]) for seed in budget["seeds"])
+        if alone and part not in budget["collapsed_on"]:
+            flags.append(f"{alone} of {len(budget['seeds'])} seeds collapsed on {part}")
+    if budget["seeds"] and len(budget["seeds"]) < n_seeds:
+        flags.append(f"{len(budget['seeds'])} of {n_seeds} seeds")
+    if budget["n_test_scorings"] > 1:
+        flags.append(f"{budget['n_test_scorings']} recipes scored on test")
+    if budget["seeds"] and budget["best_trial"] not in (None, budget["trial"]):
+        flags.append(f"final runs are of trial {budget['trial']}, best is {budget['best_trial']}")
+    if failure is not None:
+        flags.append("failed")
+    if changed:
+        flags.append("older records are stale")
+    if budget["status"] in ("unfinished", "not started"):
+        flags.append(budget["status"])
+    return flags
+
+
+def _collapsed(
+    average: Mapping[str, Any] | None, seeds: Sequence[Mapping[str, Any]], part: str
+) -> bool:
+    if average is not None:
+        return bool(average[part]["collapsed"])
+    return bool(seeds) and all(seed[part]["collapsed"] for seed in seeds)
+
+
+def _both(scores: Scores) -> dict[str, Any]:
+    return {"validation": dict(scores.validation), "test": dict(scores.test)}
+
+
+def _seed_mean(finals: Sequence[FinalRecord]) -> dict[str, Any] | None:
+    if not finals:
+        return None
+    both = [_both(final.scores) for final in finals]
+    return {
+        part: {name: _mean([scores[part][name] for scores in both]) for name in _MEANS}
+        for part in PARTS
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _three_scores(scores: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if scores is None:
+        return "", "", ""
+    auc = scores["test"]["auc"]
+    return (
+        f"{scores['validation']['skill']:+.3f}",
+        f"{scores['test']['skill']:+.3f}",
+        "" if auc is None else f"{auc:.3f}",
+    )
+
+
+def _baseline_flags(scores: Mapping[str, Any]) -> str:
+    parts = [part for part in PARTS if scores[part]["collapsed"]]
+    return f"collapsed on {' and '.join(parts)}" if parts else ""

@@ -1,0 +1,306 @@
+"""Tables of the page as plain text, one string per cell; the template only lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finscale.records import CellRecord, Record
+from finscale.report.figures import display
+from finscale.scaling.ledger import BASE_RATE, PARTS
+
+COLLAPSED_MARK = "†"
+NOTHING = "–"
+_HASH_DIGITS = 12
+_SCORE_HEADER = (
+    *("log-loss", "skill", "AUC"),
+    *("log-loss", "skill", "of its seeds", "AUC", "Brier", "avg. precision", "calib. error"),
+)
+_RECIPE = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs")
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Skill of one model in one cell, as text.
+
+    Attributes
+    ----------
+    validation, test
+        A signed number with the collapse mark where it applies, or a dash.
+    best
+        Whether the model has the lowest validation loss of its cell.
+    why
+        Why there is no number; empty if there is one.
+    """
+
+    validation: str
+    test: str
+    best: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SkillRow:
+    """One model across the horizons of a task."""
+
+    model: str
+    parameters: str
+    is_budget: bool
+    skills: tuple[Skill, ...]
+
+
+@dataclass(frozen=True)
+class SkillTable:
+    """Skill of all models on one task, a pair of columns for each horizon."""
+
+    task: str
+    horizons: tuple[str, ...]
+    rows: tuple[SkillRow, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A plain table; the first ``n_text`` columns are text and the others numbers."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_text: int = 1
+
+
+def skill_tables(summary: Mapping[str, Any]) -> list[SkillTable]:
+    """Return the skill of every baseline and budget, one table per task."""
+    tasks: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in summary["cells"]:
+        tasks.setdefault(cell["task"], []).append(cell)
+    return [_skill_table(task, cells) for task, cells in tasks.items()]
+
+
+def _skill_table(task: str, cells: Sequence[Mapping[str, Any]]) -> SkillTable:
+    best = [_best_on_validation(cell) for cell in cells]
+    names = [n for n in _union(cell["baselines"] for cell in cells) if n != BASE_RATE]
+    rows = [
+        SkillRow(
+            model=display(name),
+            parameters="",
+            is_budget=False,
+            skills=tuple(
+                _skill(cell["baselines"].get(name), _collapsed_parts(cell, name), winner == name)
+                for cell, winner in zip(cells, best, strict=True)
+            ),
+        )
+        for name in names
+    ]
+    for label in _union(cell["budgets"] for cell in cells):
+        budgets = [cell["budgets"][label] for cell in cells]
+        rows.append(
+            SkillRow(
+                model=f"{label} transformer",
+                parameters=_size_range([b["n_parameters"] for b in budgets]),
+                is_budget=True,
+                skills=tuple(
+                    _skill(
+                        budget["seed_mean"],
+                        budget["collapsed_on"],
+                        winner == label,
+                        why=budget["status"],
+                    )
+                    for budget, winner in zip(budgets, best, strict=True)
+                ),
+            )
+        )
+    return SkillTable(task, tuple(f"h{cell['horizon_bars']}" for cell in cells), tuple(rows))
+
+
+def _skill(
+    scores: Mapping[str, Any] | None, collapsed: Sequence[str], best: bool, why: str = ""
+) -> Skill:
+    if scores is None:
+        return Skill(NOTHING, NOTHING, why=why or "not scored")
+    validation, test = (
+        signed(scores[part]["skill"]) + COLLAPSED_MARK * (part in collapsed) for part in PARTS
+    )
+    return Skill(validation, test, best)
+
+
+def _collapsed_parts(cell: Mapping[str, Any], baseline: str) -> list[str]:
+    scores = cell["baselines"].get(baseline)
+    return [] if scores is None else [part for part in PARTS if scores[part]["collapsed"]]
+
+
+def _best_on_validation(cell: Mapping[str, Any]) -> str | None:
+    losses = {n: s["validation"]["log_loss"] for n, s in cell["baselines"].items()}
+    losses |= {
+        label: budget["seed_mean"]["validation"]["log_loss"]
+        for label, budget in cell["budgets"].items()
+        if budget["seed_mean"] is not None
+    }
+    return min(losses, key=losses.__getitem__, default=None)
+
+
+def score_table(cell: Mapping[str, Any]) -> Table:
+    """Return every score of one cell: baselines, then each budget's seeds in two summaries."""
+    rows: list[tuple[str, ...]] = []
+    for name, scores in cell["baselines"].items():
+        notes = [f"collapsed on {part}" for part in _collapsed_parts(cell, name)]
+        # The base rate cannot but be collapsed: it is the yardstick, not a finding.
+        rows.append((display(name), *_scores(scores), "; ".join(notes * (name != BASE_RATE))))
+    for label, budget in cell["budgets"].items():
+        flags = "; ".join(budget["flags"])
+        if budget["seed_mean"] is None:
+            rows.append((label, *[NOTHING] * len(_SCORE_HEADER), flags))
+            continue
+        n_seeds = f"{len(budget['seeds'])} seed" + "s" * (len(budget["seeds"]) > 1)
+        spread = _seed_range(budget["seeds"])
+        rows.append((f"{label}, mean of {n_seeds}", *_scores(budget["seed_mean"], spread), flags))
+        if budget["seed_average"] is not None:
+            rows.append((f"{label}, averaged forecast", *_scores(budget["seed_average"]), ""))
+    return Table(("model", *_SCORE_HEADER, "notes"), tuple(rows))
+
+
+def _scores(scores: Mapping[str, Any], spread: str = "") -> tuple[str, ...]:
+    validation, test = scores["validation"], scores["test"]
+    return (
+        *(number(validation["log_loss"]), signed(validation["skill"]), number(validation["auc"])),
+        *(number(test["log_loss"]), signed(test["skill"]), spread, number(test["auc"])),
+        *(number(test[name]) for name in ("brier", "average_precision", "calibration_error")),
+    )
+
+
+def _seed_range(seeds: Sequence[Mapping[str, Any]]) -> str:
+    skills = [seed["test"]["skill"] for seed in seeds]
+    return f"{signed(min(skills))} … {signed(max(skills))}"
+
+
+def winner_table(cell: Mapping[str, Any]) -> Table:
+    """Return the chosen architecture and recipe of every budget, and what the search spent."""
+    rows = []
+    for label, budget in cell["budgets"].items():
+        recipe = budget["recipe"] or {}
+        rows.append(
+            (
+                label,
+                budget["architecture"] or NOTHING,
+                "" if budget["n_parameters"] is None else f"{budget['n_parameters']:,}",
+                *(f"{recipe[name]:.3g}" if name in recipe else "" for name in _RECIPE),
+                "" if budget["trial"] is None else str(budget["trial"]),
+                " / ".join(str(n) for n in budget["n_trials"].values()),
+                str(budget["n_test_scorings"]),
+            )
+        )
+    header = ("budget", "d×L×heads×d_ff", "parameters", "learning rate", "weight decay", "dropout")
+    trials = ("warm-up steps", "epochs", "trial", "complete / pruned / failed", "times on test")
+    return Table((*header, *trials), tuple(rows), n_text=2)
+
+
+def law_table(judged: Mapping[str, Any]) -> Table:
+    """Return the laws fitted in one cell, with the intervals where there are any."""
+    rows = []
+    for part in PARTS:
+        verdict = judged[part]
+        intervals = {i["law"]: i for i in verdict["intervals"]}
+        for fit in verdict["comparison"]["fits"]:
+            interval = intervals.get(fit["law"])
+            rows.append(
+                (
+                    part,
+                    fit["formula"],
+                    ", ".join(f"{name} = {value:.4g}" for name, value in fit["parameters"].items()),
+                    number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
+                    _interval(interval and interval["alpha"]),
+                    _interval(interval and interval["loss_difference"]),
+                )
+            )
+    header = ("part", "law", "fitted", "ΔAICc", "alpha, interval", "largest − smallest, interval")
+    return Table(header, tuple(rows), n_text=3)
+
+
+def parts_table(summary: Mapping[str, Any]) -> Table:
+    """Return size, dates and event rate of the parts of every cell that has them."""
+    rows = [
+        (
+            cell["cell"],
+            name,
+            part["first_date"],
+            part["last_date"],
+            f"{part['n']:,}",
+            f"{100 * part['event_rate']:.1f}%",
+        )
+        for cell in summary["cells"]
+        for name, part in cell["parts"].items()
+    ]
+    return Table(("cell", "part", "first", "last", "predictions", "events"), tuple(rows), n_text=4)
+
+
+def identity_table(records: Sequence[Record]) -> Table:
+    """Return the hashes that the records of every experiment carry, shortened."""
+    kinds: dict[tuple[str, ...], int] = {}
+    for record in records:
+        kinds[_identity_row(record)] = kinds.get(_identity_row(record), 0) + 1
+    rows = tuple((*row, str(count)) for row, count in kinds.items())
+    return Table(
+        ("experiment", "settings", "data", "grid", "code", "version", "records"), rows, n_text=6
+    )
+
+
+def _identity_row(record: CellRecord) -> tuple[str, ...]:
+    parts = record.identity
+    hashes = (parts.settings, parts.data, parts.grid, parts.code)
+    return (record.experiment, *(h[:_HASH_DIGITS] for h in hashes), record.code_version)
+
+
+def final_table(summary: Mapping[str, Any]) -> Table:
+    """Return the ledger record behind every final score."""
+    rows = [
+        (
+            f"{label}_{cell['cell']}",
+            seed["uid"],
+            str(seed["seed"]),
+            str(seed["best_epoch"]),
+            f"{seed['duration_s']:,.0f}",
+            number(seed["validation"]["log_loss"], digits=4),
+            number(seed["test"]["log_loss"], digits=4),
+        )
+        for cell in summary["cells"]
+        for label, budget in cell["budgets"].items()
+        for seed in budget["seeds"]
+    ]
+    header = ("experiment", "ledger uid", "seed", "best epoch", "duration, s")
+    return Table((*header, "log-loss validation", "log-loss test"), tuple(rows), n_text=2)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Format a signed number with a true minus sign."""
+    return NOTHING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Format a number, or a dash where it is undefined."""
+    return NOTHING if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _interval(interval: Mapping[str, float] | None) -> str:
+    if not interval:
+        return NOTHING
+    estimate, low, high = (f"{interval[k]:.3g}" for k in ("estimate", "low", "high"))
+    return f"{estimate} ({low} to {high})".replace("-", "−")
+
+
+def _size_range(sizes: Sequence[int | None]) -> str:
+    known = sorted({size for size in sizes if size is not None})
+    if not known:
+        return NOTHING
+    low, high = count_text(known[0]), count_text(known[-1])
+    return low if low == high else f"{low} – {high}"
+
+
+def count_text(count: int) -> str:
+    """Format a parameter count with three significant digits: 2.41M."""
+    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= unit:
+            return f"{count / unit:.3g}{suffix}"
+    return str(count)
+
+
+def _union(groups: Any) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group))

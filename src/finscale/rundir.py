@@ -1,0 +1,161 @@
+"""The layout of a run directory: the one place that knows which file lies where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finscale.errors import RunDirectoryError
+from finscale.files import Ledger, require_writable
+
+
+@dataclass(frozen=True)
+class ExperimentFiles:
+    """The files of one experiment."""
+
+    root: Path
+
+    @property
+    def best(self) -> Path:
+        """Record of the best trial."""
+        return self.root / "best.json"
+
+    @property
+    def all_trials(self) -> Path:
+        """Records of all trials."""
+        return self.root / "all_trials.json"
+
+    @property
+    def model_card(self) -> Path:
+        """What is needed to use the final weights: architecture, features, scaler."""
+        return self.root / "model.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions of the final models."""
+        return self.root / "predictions.parquet"
+
+    @property
+    def failure(self) -> Path:
+        """Why the experiment failed, if it did."""
+        return self.root / "failure.json"
+
+    def trial(self, number: int) -> Path:
+        """Record of one trial."""
+        return self.root / "trials" / f"trial_{number:04d}.json"
+
+    def checkpoint(self, run: str) -> Path:
+        """State of a training run that was interrupted."""
+        return self.root / "checkpoints" / f"{run}.safetensors"
+
+    def weights(self, run: str) -> Path:
+        """Weights of a final training run."""
+        return self.root / "models" / f"{run}.safetensors"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run directory; every file name in it is spelled out here.
+
+    Attributes
+    ----------
+    root
+        ``runs/<study>`` unless the user chose another.
+    """
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        """The study with every default written out."""
+        return self.root / "study.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hashes, machine."""
+        return self.root / "environment.json"
+
+    @property
+    def data(self) -> Path:
+        """What the report shows of the data."""
+        return self.root / "data.json"
+
+    @property
+    def storage(self) -> Path:
+        """Optuna's storage."""
+        return self.root / "search.db"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every record."""
+        return Ledger(self.root / "ledger.jsonl")
+
+    @property
+    def results(self) -> Path:
+        """Trials as a table, derived from the ledger."""
+        return self.root / "experiment_results.csv"
+
+    @property
+    def scaling(self) -> Path:
+        """Fits and verdicts."""
+        return self.root / "scaling.json"
+
+    @property
+    def summary(self) -> Path:
+        """The results in one JSON document."""
+        return self.root / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def log(self) -> Path:
+        """The log."""
+        return self.root / "logs" / "finscale.log"
+
+    @property
+    def stop_file(self) -> Path:
+        """A file whose presence asks a run to stop."""
+        return self.root / "stop"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works in the directory."""
+        return self.root / ".lock"
+
+    def experiment(self, name: str) -> ExperimentFiles:
+        """Return the files of an experiment."""
+        return ExperimentFiles(self.root / "experiments" / name)
+
+    def baseline_predictions(self, cell: str) -> Path:
+        """Return where the baselines' predictions of a cell are."""
+        return self.root / "baselines" / cell / "predictions.parquet"
+
+    def require_usable(self) -> None:
+        """Check that a run can be made or continued here, leaving nothing behind.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the directory cannot be written, or holds something that is not a run.
+        """
+        require_writable(self.root)
+        if self.root.is_dir() and any(self.root.iterdir()) and not self.study.exists():
+            raise RunDirectoryError(
+                f"{self.root}: holds files that are not a finscale run; choose another --out"
+            )
+
+    def require_run(self) -> None:
+        """Check that this is a run directory.
+
+        Raises
+        ------
+        RunDirectoryError
+            If it is not.
+        """
+        if not self.study.is_file():
+            raise RunDirectoryError(
+                f"{self.root}: no finscale run here; start one with finscale run STUDY.yaml"
+            )

@@ -1,0 +1,216 @@
+"""From ledger records to verdicts: one question per horizon and task, asked of each part.
+
+A cell is a horizon and a task, named as a baseline's experiment is: ``h1_threshold_1pct``. Its
+budgets are compared with each other, and with the baselines scored on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isclose
+from typing import Any, Literal, TypeVar
+
+from finscale.errors import FitError
+from finscale.records import (
+    BaselineRecord,
+    CellRecord,
+    EnsembleRecord,
+    FinalRecord,
+    Record,
+    Scores,
+)
+from finscale.scaling.verdict import Point, judge
+
+_RecordT = TypeVar("_RecordT", bound=CellRecord)
+
+Part = Literal["validation", "test"]
+PARTS: tuple[Part, ...] = ("validation", "test")
+
+BASE_RATE = "base_rate"
+"""The baseline from which skill is measured; it is not among those to be chosen from."""
+
+NO_FINALS = "no budget has a final run yet"
+
+
+def cell_name(horizon_bars: int, task: str) -> str:
+    """Name the horizon and task that experiments of all budgets share."""
+    return f"h{horizon_bars}_{task}"
+
+
+def by_cell(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Group records by horizon and task, in the order in which the cells first appear."""
+    cells: dict[str, list[Record]] = {}
+    for record in records:
+        cells.setdefault(cell_name(record.horizon_bars, record.task), []).append(record)
+    return cells
+
+
+def winning_ensemble(records: Sequence[Record]) -> EnsembleRecord | None:
+    """Return the newest ensemble of one experiment whose members are all among the records."""
+    finals = {record.uid for record in records if isinstance(record, FinalRecord)}
+    whole = [
+        record
+        for record in records
+        if isinstance(record, EnsembleRecord) and finals.issuperset(record.members)
+    ]
+    return _newest(whole)
+
+
+def winning_finals(records: Sequence[Record]) -> tuple[FinalRecord, ...]:
+    """Return the final runs of one experiment's current winner, by seed.
+
+    They are the members of the newest ensemble. Before there is one, they are the final runs that
+    share the newest final run's trial: runs of different recipes are never averaged.
+
+    Parameters
+    ----------
+    records
+        Records of one experiment, in the order of the ledger.
+    """
+    finals = [record for record in records if isinstance(record, FinalRecord)]
+    ensemble = winning_ensemble(records)
+    if ensemble is not None:
+        chosen = [final for final in finals if final.uid in ensemble.members]
+    else:
+        newest = _newest(finals)
+        chosen = [final for final in finals if newest is not None and final.trial == newest.trial]
+    return tuple(sorted(chosen, key=lambda final: final.seed))
+
+
+def finals_by_budget(records: Sequence[Record]) -> dict[str, tuple[FinalRecord, ...]]:
+    """Return the winner's final runs of every budget of one cell, by ascending size."""
+    experiments: dict[str, list[Record]] = {}
+    for record in records:
+        if record.budget is not None:
+            experiments.setdefault(record.budget, []).append(record)
+    finals = {budget: winning_finals(runs) for budget, runs in experiments.items()}
+    trained = {budget: runs for budget, runs in finals.items() if runs}
+    return dict(sorted(trained.items(), key=lambda item: item[1][0].n_parameters))
+
+
+def best_baseline(records: Sequence[Record]) -> BaselineRecord | None:
+    """Return the baseline with the lowest *validation* log-loss, the base rate left out.
+
+    It stands for the baselines on both parts: one chosen on the test part would have seen it.
+    """
+    rivals = [r for r in baselines(records).values() if r.model != BASE_RATE]
+    return min(rivals, key=lambda r: part_loss(r.scores, "validation"), default=None)
+
+
+def baselines(records: Sequence[Record]) -> dict[str, BaselineRecord]:
+    """Return the newest record of every baseline of one cell, by name."""
+    newest: dict[str, BaselineRecord] = {}
+    for record in records:
+        if isinstance(record, BaselineRecord):
+            known = newest.get(record.model)
+            if known is None or record.created_at >= known.created_at:
+                newest[record.model] = record
+    return newest
+
+
+def part_loss(scores: Scores, part: Part) -> float:
+    """Return the log-loss of one part, in nats."""
+    return _number(metrics_of(scores, part), "log_loss")
+
+
+def metrics_of(scores: Scores, part: Part) -> dict[str, float | int | bool | None]:
+    """Return the metrics of one part."""
+    return scores.validation if part == "validation" else scores.test
+
+
+def judge_cells(
+    records: Sequence[Record], *, n_bootstrap: int, confidence: float, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Judge loss against size for every horizon and task that has records.
+
+    The losses of a point are those of the final runs of the budget's current winner, one per seed;
+    its size is their built parameter count. Recipes are chosen on validation, so the headline is
+    the verdict on test; the one on validation is there to see how much the choice flatters.
+
+    Parameters
+    ----------
+    records
+        Current records, in the order of the ledger.
+    n_bootstrap, confidence, seed
+        See `finscale.scaling.verdict.judge`.
+
+    Returns
+    -------
+    dict
+        Cell name to ``validation`` and ``test`` (`Verdict.as_dict`, or None), ``error`` (why there
+        is no verdict, or None), ``best_baseline`` (name or None), and ``points``: for every budget
+        its ``budget``, ``n_parameters``, ``losses`` by part, and the ``uids`` of the records that
+        the losses are from.
+    """
+    return {
+        cell: _judge_cell(runs, n_bootstrap=n_bootstrap, confidence=confidence, seed=seed)
+        for cell, runs in by_cell(records).items()
+    }
+
+
+def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
+    finals = finals_by_budget(records)
+    rival = best_baseline(records)
+    result: dict[str, Any] = {
+        "validation": None,
+        "test": None,
+        "error": None,
+        "best_baseline": None if rival is None else rival.model,
+        "points": [
+            {
+                "budget": budget,
+                "n_parameters": runs[0].n_parameters,
+                "losses": {part: [part_loss(run.scores, part) for run in runs] for part in PARTS},
+                "uids": [run.uid for run in runs],
+            }
+            for budget, runs in finals.items()
+        ],
+    }
+    if not finals:
+        return result | {"error": NO_FINALS}
+    base = baselines(records).get(BASE_RATE)
+    compared = [run for runs in finals.values() for run in runs]
+    compared_scores = [run.scores for run in (*compared, base, rival) if run is not None]
+    try:
+        for part in PARTS:
+            _require_same_rows(compared_scores, part)
+            result[part] = judge(
+                [
+                    Point(point["budget"], point["n_parameters"], tuple(point["losses"][part]))
+                    for point in result["points"]
+                ],
+                base_loss=None if base is None else part_loss(base.scores, part),
+                best_baseline=None
+                if rival is None
+                else (rival.model, part_loss(rival.scores, part)),
+                **settings,
+            ).as_dict()
+    except FitError as error:
+        return result | {"validation": None, "test": None, "error": str(error)}
+    return result
+
+
+def _require_same_rows(scores: Sequence[Scores], part: Part) -> None:
+    """Refuse to compare scores whose rows or base rates differ: the base rate's loss tells."""
+    first = metrics_of(scores[0], part)
+    for other in (metrics_of(score, part) for score in scores[1:]):
+        if other["n"] != first["n"] or not isclose(
+            _number(other, "base_log_loss"), _number(first, "base_log_loss"), rel_tol=1e-6
+        ):
+            raise FitError(
+                f"{part}: runs or baselines were scored on different rows "
+                f"({first['n']} and {other['n']}, base-rate loss {first['base_log_loss']} and "
+                f"{other['base_log_loss']}); evaluate them again on the same data"
+            )
+
+
+def _number(metrics: Mapping[str, float | int | bool | None], name: str) -> float:
+    value = metrics[name]
+    if value is None:
+        raise FitError(f"a score lacks its {name}; evaluate that run again")
+    return float(value)
+
+
+def _newest(records: Sequence[_RecordT]) -> _RecordT | None:
+    # UTC in ISO 8601 sorts as text; of equal times the later line of the ledger is the newer.
+    return max(reversed(records), key=lambda record: record.created_at, default=None)

@@ -1,0 +1,27 @@
+"""Set-up shared by all tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from finscale.market.bars import OHLCV, to_arrays
+from finscale.market.sources.bundled import load_bundled
+
+# Timings differ by a factor of ten between machines, so no example has a deadline; where many
+# share the results, everyone has to see the same ones.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def sp500() -> OHLCV:
+    return to_arrays(load_bundled("SP500"))
+
+
+@pytest.fixture(scope="session")
+def nasdaq() -> OHLCV:
+    return to_arrays(load_bundled("NASDAQ"))

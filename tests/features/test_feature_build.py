@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from finscale.errors import FeatureError
+from finscale.features.build import FeatureMatrix, build_features
+from finscale.features.registry import REGISTRY, Feature, feature
+from finscale.features.tiers import FAMILIES, TIERS, tier_features
+from finscale.market.bars import OHLCV, FloatArray
+from finscale.study import TierName
+from strategies import make_bars
+
+
+def planted(name: str, values: list[float], lookback_bars: int = 0) -> Feature:
+    return Feature(
+        name=name,
+        family="price",
+        meaning="what it means",
+        reference="where it comes from",
+        lookback_bars=lookback_bars,
+        function=lambda bars: np.array(values[: len(bars)]),
+    )
+
+
+def test_a25_is_5_from_the_bar_and_20_indicators() -> None:
+    features = tier_features("a25")
+    assert len({one.name for one in features}) == len(features) == 25
+    assert [one.family for one in features[:5]] == ["price"] * 5
+    assert sum(one.family == "price" for one in features) == 5
+
+
+def test_tiers_are_those_a_study_may_name() -> None:
+    assert tuple(TIERS) == get_args(TierName)
+
+
+def test_each_tier_starts_with_the_one_below() -> None:
+    tiers = list(TIERS.values())
+    for smaller, larger in pairwise(tiers):
+        assert larger[: len(smaller)] == smaller
+    for name, names in TIERS.items():
+        assert name == f"a{len(names)}"
+
+
+def test_every_registered_feature_is_documented() -> None:
+    families = {module.__name__.rpartition(".")[2] for module in FAMILIES}
+    for name, one in REGISTRY.items():
+        assert name == one.name
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert one.family in families
+        assert one.function.__module__ == f"finscale.features.{one.family}"
+        assert one.meaning
+        assert "\n" not in one.meaning
+        assert re.search(r"\d{4}", one.reference)
+
+
+def test_an_unknown_tier_is_refused() -> None:
+    with pytest.raises(FeatureError, match="unknown tier 'a26'; choose one of a25"):
+        tier_features("a26")
+
+
+@pytest.fixture
+def registry() -> Iterator[None]:
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_feature_is_registered_under_its_own_name_once() -> None:
+    def my_feature(bars: OHLCV) -> FloatArray:
+        return bars.close
+
+    register = feature(family="price", meaning="m", reference="r", lookback_bars=3)
+    assert register(my_feature) is my_feature
+    assert REGISTRY["my_feature"] == Feature("my_feature", "price", "m", "r", 3, my_feature)
+    with pytest.raises(FeatureError, match="'my_feature' is registered twice; rename one"):
+        register(my_feature)
+
+
+def test_the_matrix_has_a_column_per_feature_and_starts_with_the_slowest() -> None:
+    bars = make_bars(4)
+    matrix = build_features(
+        bars, (planted("one", [1, 2, 3, 4], 1), planted("two", [np.nan, np.inf, 7, 8], 2))
+    )
+    assert matrix.names == ("one", "two")
+    assert matrix.families == ("price", "price")
+    assert matrix.first_row == 2
+    assert matrix.values.dtype == np.float32
+    np.testing.assert_array_equal(
+        matrix.values, [[np.nan, np.nan], [np.nan, np.nan], [3, 7], [4, 8]]
+    )
+    np.testing.assert_array_equal(matrix.date, bars.date)
+
+
+def test_a25_on_a_real_market(sp500: OHLCV) -> None:
+    matrix = build_features(sp500, tier_features("a25"))
+    assert matrix.values.shape == (5031, 25)
+    assert matrix.first_row == 254
+    assert np.isfinite(matrix.values[254:]).all()
+    assert np.isnan(matrix.values[:254]).all()
+    column = matrix.names.index("return_1")
+    np.testing.assert_allclose(
+        matrix.values[254:, column], np.diff(np.log(sp500.close))[253:], rtol=1e-5, atol=1e-7
+    )
+
+
+def test_too_few_bars_name_the_feature_that_needs_more() -> None:
+    features = (planted("quick", [1.0]), planted("slow", [1.0], 3))
+    with pytest.raises(FeatureError, match="3 bars are too few: slow needs 3 before the first"):
+        build_features(make_bars(3), features)
+    assert build_features(make_bars(4), (planted("slow", [1.0] * 4, 3),)).first_row == 3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_feature_that_is_not_finite_names_itself_and_the_session(bad: float) -> None:
+    bars = make_bars(5)
+    features = (planted("good", [1.0] * 5, 1), planted("wild", [bad, 0.0, bad, bad, 0.0]))
+    with pytest.raises(FeatureError) as caught:
+        build_features(bars, features)
+    assert str(caught.value) == (
+        f"feature wild is not finite on {bars.date[2]} (2 rows in all); "
+        "check the bars before that session (what it means)"
+    )
+
+
+def matrix_of(**changes: object) -> FeatureMatrix:
+    parts: dict[str, object] = {
+        "values": np.array([[1.0, 2.0]], dtype=np.float32),
+        "names": ("a", "b"),
+        "families": ("price", "price"),
+        "date": np.array(["2001-01-01"], dtype="datetime64[D]"),
+        "first_row": 0,
+    }
+    return FeatureMatrix(**{**parts, **changes})  # type: ignore[arg-type] - one dict, many types
+
+
+def test_the_content_hash_is_of_names_dates_and_values() -> None:
+    same = matrix_of(values=np.asfortranarray(np.array([[1.0, 2.0]], dtype=np.float32)))
+    assert matrix_of().content_hash() == same.content_hash()
+    others = [
+        matrix_of(values=np.array([[1.0, np.nextafter(np.float32(2), np.float32(3))]], "f4")),
+        matrix_of(names=("a", "c")),
+        matrix_of(date=np.array(["2001-01-02"], dtype="datetime64[D]")),
+    ]
+    assert len({matrix_of().content_hash(), *(one.content_hash() for one in others)}) == 4
