@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -194,7 +195,7 @@ def skill_dots(cell: Mapping[str, Any]) -> go.Figure:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title_text="skill: 1 − log-loss / log-loss of the base rate", zeroline=True)
+    figure.update_xaxes(title_text="skill over the base rate", zeroline=True)
     figure.update_xaxes(zerolinewidth=2, tickformat="+.2f", rangemode="tozero")
     order = [display(name) for name in models] + list(label_of.values())
     # Half a line of room above and below; the first model on top.
@@ -331,10 +332,28 @@ def price_with_splits(data: Mapping[str, Any], parts: Mapping[str, Any]) -> go.F
                 showarrow=False,
                 align="left",
             )
-    figure.update_yaxes(type="log", title_text=f"close of {data['symbol']}, log scale", dtick="D2")
+    ticks = round_ticks(min(data["close"]), max(data["close"]))
+    figure.update_yaxes(
+        type="log",
+        title_text=f"close of {data['symbol']}, log scale",
+        tickvals=ticks,
+        ticktext=[f"{tick:,g}" for tick in ticks],
+    )
     figure.update_xaxes(title_text="session")
     dress(figure, height=330)
     return figure.update_layout(margin={"b": 56})
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round values within [low, high] for a logarithmic axis, finer if there are few."""
+    ticks: list[float] = []
+    for leading in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), [n / 10 for n in range(10, 100)]):
+        decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+        ticks = [digit * 10.0**decade for decade in decades for digit in leading]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
 
 
 def display(name: str | None) -> str:

@@ -252,9 +252,9 @@ def _price(report: ReportInput) -> list[Plot]:
     low, high = min(horizons), max(horizons)
     gap = f"{low}" if low == high else f"{low} to {high}"
     caption = (
-        "The unshaded start is history that the features need; the last "
-        f"{gap} rows of each part (its horizon, too few to see here) are purged, because their "
-        "labels would read rows of the next part."
+        "The unshaded start is history that the features need; between the parts lies a purge gap, "
+        f"the last {gap} rows of the earlier part (its horizon, too few to see at this scale), "
+        "because their labels would read rows of the next."
     )
     figure = figures.price_with_splits(report.data, {} if cell is None else cell["parts"])
     return [Plot("price", figure, caption)]

@@ -15,7 +15,7 @@ NOTHING = "–"
 _HASH_DIGITS = 12
 _SCORE_HEADER = (
     *("log-loss", "skill", "AUC"),
-    *("log-loss", "skill", "of its seeds", "AUC", "Brier", "avg. precision", "calib. error"),
+    *("log-loss", "skill", "range of seeds", "AUC", "Brier", "avg. precision", "calib. error"),
 )
 _RECIPE = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs")
 
