@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -49,8 +51,7 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
     [
         *(
             (name, 2, None, f"x.csv: row 3 (2018-01-04): {name} is missing; fill it in or drop")
-            for name in ("open", "high", "low", "close", "volume", "symbol")
-            if name != "symbol"
+            for name in ("open", "high", "low", "close", "volume")
         ),
         ("date", 2, None, "x.csv: row 3 (None): date is missing; fill it in or drop the row"),
         *(
@@ -83,7 +84,7 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
             "date",
             2,
             dt.date(2018, 1, 3),
-            "x.csv: row 3 (2018-01-04): date is the same as in the row above; sort the rows",
+            "x.csv: row 3 (2018-01-03): date is the same as in the row above; sort the rows",
         ),
         (
             "date",
@@ -98,8 +99,6 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
 def test_a_fault_is_refused_with_source_row_date_and_fix(
     column: str, row: int, value: object, message: str
 ) -> None:
-    if column == "date" and value == dt.date(2018, 1, 3):
-        message = message.replace("2018-01-04", "2018-01-03")
     with pytest.raises(DataError) as caught:
         validate_bars(with_cell(column, row, value), source="x.csv")
     assert str(caught.value).startswith(message)
@@ -117,8 +116,10 @@ def test_several_bad_rows_are_counted_and_the_first_is_named() -> None:
     [
         (
             lambda frame: frame.drop("high", "volume"),
-            "x: no column high, volume; needed are symbol, date, open, high, low, close, volume "
-            "(found symbol, date, open, low, close)",
+            (
+                "x: no column high, volume; needed are symbol, date, open, high, low, close, "
+                "volume (found symbol, date, open, low, close)"
+            ),
         ),
         (lambda _: pl.DataFrame(), "x: no column symbol, date, open, high, low, close, volume; "),
         (lambda frame: frame.clear(), "x: no rows; give at least a few hundred bars"),
@@ -157,8 +158,11 @@ def test_arrays_are_sliced_by_half_open_rows() -> None:
 
 
 def test_the_hash_is_of_the_content() -> None:
-    # Fixed here, so that the hashes in ledgers of earlier versions stay comparable.
-    assert bars_hash(GOOD).startswith("HASH")
+    # Spelled out, so that the hashes in ledgers of earlier versions stay comparable.
+    days = [date.toordinal() - dt.date(1970, 1, 1).toordinal() for date in GOOD["date"]]
+    numbers = [GOOD[name].to_list() for name in ("open", "high", "low", "close", "volume")]
+    parts = [b"SPY", struct.pack("<4q", *days), *(struct.pack("<4d", *one) for one in numbers)]
+    assert bars_hash(GOOD) == hashlib.sha256(b"\0".join(parts)).hexdigest()
     assert bars_hash(GOOD.clone()) == bars_hash(GOOD)
     others = [
         with_cell("close", 0, np.nextafter(10.5, 11)),

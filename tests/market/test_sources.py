@@ -86,7 +86,7 @@ def test_csv_takes_its_symbol_from_the_file_or_the_caller(spy: Path) -> None:
         CSV.replace("date,open,high,low,close,volume", " Date,OPEN,High,low ,Close,VOLUME"),
         CSV.replace("\n", ",7\n").replace("volume,7", "volume,dividends"),
         "\ufeff" + CSV,
-        CSV.replace("10.25", ' "10.25 "'),
+        CSV.replace("10.25", " 10.25 "),
         CSV.replace("\n", "\r\n"),
         "\n".join(f"{i},{line}" for i, line in enumerate(CSV.splitlines())).replace(
             "0,date", ",date"

@@ -125,7 +125,7 @@ def train(
     StopRequestedError
         If ``should_stop`` said so before the run was over.
     """
-    run = _Run(windows, split, job)
+    run = TrainingRun(windows, split, job)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
         for record in run.progress.curve:
@@ -137,7 +137,7 @@ def train(
         now = time.monotonic()
         run.progress.duration_s = earlier_s + now - started
         on_epoch(record)
-        stopping = not run.finished and should_stop()
+        stopping = should_stop()
         if checkpoint is not None and (stopping or now - saved > _CHECKPOINT_EVERY_S):
             run.save(checkpoint)
             saved = now
@@ -179,8 +179,14 @@ class _Progress:
         return False
 
 
-class _Run:
-    """The state of one run, epoch by epoch."""
+class TrainingRun:
+    """The state of one run, epoch by epoch; :func:`train` drives it.
+
+    Parameters
+    ----------
+    windows, split, job
+        Data, anchors, and everything else that decides the outcome.
+    """
 
     def __init__(self, windows: Windows, split: Split, job: TrainingJob) -> None:
         self.windows, self.job = windows, job
@@ -195,6 +201,7 @@ class _Run:
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs were run or the patience is used up."""
         return len(self.progress.curve) >= self.job.recipe.epochs or self._out_of_patience
 
     @property
@@ -206,8 +213,8 @@ class _Run:
         number = len(self.progress.curve) + 1
         self.model.train()
         loss_sum = torch.zeros((), device=self.windows.device)
-        for step, batch in enumerate(self._batches(number), (number - 1) * self.steps_per_epoch):
-            loss_sum += self._optimizer_step(batch, step)
+        for step, batch in enumerate(self.batches(number), (number - 1) * self.steps_per_epoch):
+            loss_sum += self.optimizer_step(batch, step)
         record = EpochRecord(
             epoch=number,
             train_loss=loss_sum.item() / len(self.train_rows),
@@ -222,8 +229,8 @@ class _Run:
             }
         return record
 
-    def _batches(self, epoch: int) -> Iterator[Tensor]:
-        """Shuffle the anchors and cut them into effective batches of equal size, give or take one.
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield an epoch's effective batches of anchors: shuffled, of equal size give or take one.
 
         A short last batch would weigh its few samples many times over.
         """
@@ -231,7 +238,7 @@ class _Run:
         order = torch.randperm(len(self.train_rows), generator=generator)
         yield from self.train_rows[order.to(self.windows.device)].tensor_split(self.steps_per_epoch)
 
-    def _optimizer_step(self, batch: Tensor, step: int) -> Tensor:
+    def optimizer_step(self, batch: Tensor, step: int) -> Tensor:
         """Take one step on the mean loss of ``batch``; return the sum of its losses."""
         n_steps = self.steps_per_epoch * self.job.recipe.epochs
         for group in self.optimizer.param_groups:
@@ -265,6 +272,7 @@ class _Run:
         ).item()
 
     def result(self) -> TrainingResult:
+        """Return what came out so far."""
         return TrainingResult(
             weights={name: tensor.cpu() for name, tensor in self.best_weights.items()},
             best_epoch=self.progress.best_epoch,

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import datetime as dt
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.model_selection import TimeSeriesSplit
+
+from finscale.errors import SplitError
+from finscale.splits import Split, hold_out, purged
+from finscale.study import DateSplit, FractionSplit
+
+PARTS = ("train", "validation", "test")
+
+
+def sessions(n_rows: int) -> np.ndarray:
+    return np.datetime64("2001-01-01", "D") + np.arange(n_rows)
+
+
+def by_date(train_end: str, validation_end: str) -> DateSplit:
+    return DateSplit(
+        by="date",
+        train_end=dt.date.fromisoformat(train_end),
+        validation_end=dt.date.fromisoformat(validation_end),
+    )
+
+
+def test_purged_rows() -> None:
+    assert purged(3, 10, 2).tolist() == [3, 4, 5, 6, 7]
+    assert purged(3, 5, 2).tolist() == []
+    assert purged(3, 4, 5).tolist() == []
+    assert purged(9, 4, 1).tolist() == []
+    assert purged(0, 3, 1).dtype == np.int64
+
+
+def test_fractions_by_hand() -> None:
+    # 20 usable rows, 10 … 29: 60% to row 22, 20% to row 26, the rest to row 30; then 2 purged.
+    cut = FractionSplit(train_frac=0.6, validation_frac=0.2)
+    split = hold_out(sessions(30), cut, first_anchor=10, horizon_bars=2)
+    assert split.train.tolist() == list(range(10, 20))
+    assert split.validation.tolist() == [22, 23]
+    assert split.test.tolist() == [26, 27]
+    assert (split.train_stop, split.validation_stop, split.test_stop) == (22, 26, 30)
+    assert [split.part(name).tolist() for name in PARTS] == [
+        split.train.tolist(),
+        split.validation.tolist(),
+        split.test.tolist(),
+    ]
+
+
+def test_dates_are_inclusive_ends() -> None:
+    # Row 0 is January 1, so January 10 is row 9.
+    cut = by_date("2001-01-10", "2001-01-14")
+    split = hold_out(sessions(20), cut, first_anchor=4, horizon_bars=1)
+    assert split.train.tolist() == [4, 5, 6, 7, 8]
+    assert split.validation.tolist() == [10, 11, 12]
+    assert split.test.tolist() == [14, 15, 16, 17, 18]
+
+
+def test_dates_on_which_the_market_was_closed() -> None:
+    date = np.array(
+        ["2001-01-04", "2001-01-05", "2001-01-08", "2001-01-09", "2001-01-10", "2001-01-11"],
+        dtype="datetime64[D]",
+    )
+    # January 6 is a Saturday: training ends on Friday, row 1.
+    split = hold_out(date, by_date("2001-01-06", "2001-01-09"), first_anchor=0, horizon_bars=1)
+    assert [split.part(name).tolist() for name in PARTS] == [[0], [2], [4]]
+
+
+def test_the_gap_is_that_of_a_time_series_split() -> None:
+    # One fold of scikit-learn's splitter with the same gap and test size.
+    n_rows, horizon = 100, 5
+    cut = FractionSplit(train_frac=0.6, validation_frac=0.2)
+    split = hold_out(sessions(n_rows), cut, first_anchor=0, horizon_bars=horizon)
+    folds = TimeSeriesSplit(n_splits=2, test_size=20, gap=horizon).split(np.zeros(n_rows))
+    (train, validation), (train_and_validation, test) = folds
+    assert split.train.tolist() == train.tolist()
+    # Its test sets are not purged at their own end, where a label would reach into what follows.
+    assert split.validation.tolist() == validation[:-horizon].tolist()
+    assert split.test.tolist() == test[:-horizon].tolist()
+    assert split.validation[-1] == train_and_validation[-1]
+
+
+def faults(split: Split, *, n_rows: int, first_anchor: int, horizon: int) -> list[str]:
+    """Return what is wrong with a split, by the definition of a hold-out and one row at a time."""
+    found = []
+    bounds = [first_anchor, split.train_stop, split.validation_stop, split.test_stop]
+    parts = [split.part(name).tolist() for name in PARTS]
+    owner = {}
+    spans = list(pairwise(bounds))
+    for name, rows, (start, stop) in zip(PARTS, parts, spans, strict=True):
+        for row in rows:
+            if row in owner:
+                found.append(f"row {row} is in {owner[row]} and {name}")
+            owner[row] = name
+            if not start <= row < stop:
+                found.append(f"row {row} of {name} lies outside its part")
+            if row + horizon >= stop:
+                found.append(f"the label of row {row} of {name} reaches past its part")
+    for name, (start, stop) in zip(PARTS, spans, strict=True):
+        eligible = [row for row in range(start, stop) if row + horizon < stop]
+        found += [f"row {row} of {name} is left out" for row in eligible if row not in owner]
+    for (one, earlier), (other, later) in pairwise(zip(PARTS, parts, strict=True)):
+        if earlier and later and later[0] - earlier[-1] != horizon + 1:
+            found.append(f"the gap between {one} and {other} is {later[0] - earlier[-1] - 1} rows")
+    if parts != [sorted(rows) for rows in parts] or split.test_stop != n_rows:
+        found.append("rows are out of order, or some at the end are lost")
+    return found
+
+
+@given(
+    n_rows=st.integers(1, 300),
+    first_anchor=st.integers(0, 100),
+    horizon=st.integers(1, 10),
+    train_frac=st.floats(0.05, 0.9),
+    validation_frac=st.floats(0.05, 0.9),
+)
+def test_a_split_by_fractions_holds_what_it_promises(
+    n_rows: int, first_anchor: int, horizon: int, train_frac: float, validation_frac: float
+) -> None:
+    assume(train_frac + validation_frac < 1)
+    cut = FractionSplit(train_frac=train_frac, validation_frac=validation_frac)
+    try:
+        split = hold_out(sessions(n_rows), cut, first_anchor=first_anchor, horizon_bars=horizon)
+    except SplitError:
+        # Refused only where a part is too short for a single label.
+        usable = max(n_rows - first_anchor, 0)
+        shortest = min(train_frac, validation_frac, 1 - train_frac - validation_frac)
+        assert usable * shortest <= horizon + 1
+        return
+    assert faults(split, n_rows=n_rows, first_anchor=first_anchor, horizon=horizon) == []
+
+
+@given(
+    steps=st.lists(st.integers(1, 5), min_size=10, max_size=120),
+    first_anchor=st.integers(0, 5),
+    horizon=st.integers(1, 5),
+    ends=st.tuples(st.integers(0, 400), st.integers(1, 200)),
+)
+def test_a_split_by_dates_holds_what_it_promises(
+    steps: list[int], first_anchor: int, horizon: int, ends: tuple[int, int]
+) -> None:
+    date = np.datetime64("2001-01-01", "D") + np.cumsum(steps)
+    train_end = dt.date(2001, 1, 1) + dt.timedelta(days=ends[0])
+    validation_end = train_end + dt.timedelta(days=ends[1])
+    cut = DateSplit(by="date", train_end=train_end, validation_end=validation_end)
+    days = [dt.date(2001, 1, 1) + dt.timedelta(days=int(day)) for day in np.cumsum(steps)]
+    part_of = [(day > train_end) + (day > validation_end) for day in days]
+    sizes = [part_of[first_anchor:].count(number) for number in range(3)]
+    if min(sizes) <= horizon:
+        with pytest.raises(SplitError):
+            hold_out(date, cut, first_anchor=first_anchor, horizon_bars=horizon)
+        return
+    split = hold_out(date, cut, first_anchor=first_anchor, horizon_bars=horizon)
+    assert faults(split, n_rows=len(date), first_anchor=first_anchor, horizon=horizon) == []
+    for number, name in enumerate(PARTS):
+        assert {part_of[row] for row in split.part(name)} == {number}
+
+
+def planted(**changes: object) -> Split:
+    parts = {
+        "train": np.arange(0, 8),
+        "validation": np.arange(10, 18),
+        "test": np.arange(20, 28),
+        "train_stop": 10,
+        "validation_stop": 20,
+        "test_stop": 30,
+    }
+    return Split(**{**parts, **changes})  # type: ignore[arg-type] - one dict, several types
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"train": np.arange(0, 10)}, "the label of row 8 of train reaches past its part"),
+        ({"train": np.arange(0, 9)}, "the label of row 8 of train reaches past its part"),
+        ({"train": np.arange(0, 7)}, "row 7 of train is left out"),
+        ({"validation": np.arange(9, 18)}, "row 9 of validation lies outside its part"),
+        ({"test": np.arange(17, 28)}, "row 17 is in validation and test"),
+        ({"test": np.arange(20, 29)}, "the label of row 28 of test reaches past its part"),
+        ({"train": np.arange(0, 8)[::-1]}, "rows are out of order, or some at the end are lost"),
+        ({"test_stop": 28, "test": np.arange(20, 26)}, "rows are out of order, or some at the end"),
+    ],
+)
+def test_the_check_catches_a_planted_fault(changes: dict[str, object], fault: str) -> None:
+    assert faults(planted(), n_rows=30, first_anchor=0, horizon=2) == []
+    found = faults(planted(**changes), n_rows=30, first_anchor=0, horizon=2)
+    assert any(one.startswith(fault) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("cut", "n_rows", "first_anchor", "message"),
+    [
+        (
+            FractionSplit(),
+            50,
+            60,
+            "50 bars are too few: the first window with all features ends at row 61; give a long",
+        ),
+        (
+            FractionSplit(),
+            60,
+            60,
+            "60 bars are too few: the first window with all features ends at row 61; give a long",
+        ),
+        (
+            FractionSplit(train_frac=0.8, validation_frac=0.1),
+            70,
+            40,
+            (
+                "the validation part holds no sample: it covers 3 rows of the data, which runs "
+                "2001-01-01 to 2001-03-11; the first possible sample is on 2001-02-10; "
+            ),
+        ),
+        (
+            by_date("2000-12-31", "2001-02-20"),
+            70,
+            10,
+            "the train part holds no sample: it covers 0 rows of the data",
+        ),
+        (
+            by_date("2001-01-08", "2001-02-20"),
+            70,
+            10,
+            "the train part holds no sample: it covers 0 rows of the data",
+        ),
+        (
+            by_date("2001-02-01", "2001-02-03"),
+            70,
+            10,
+            "the validation part holds no sample: it covers 2 rows of the data",
+        ),
+        (
+            by_date("2001-02-01", "2020-01-01"),
+            70,
+            10,
+            "the test part holds no sample: it covers 0 rows of the data",
+        ),
+    ],
+)
+def test_an_impossible_split_names_the_part_and_the_fix(
+    cut: DateSplit | FractionSplit, n_rows: int, first_anchor: int, message: str
+) -> None:
+    with pytest.raises(SplitError) as caught:
+        hold_out(sessions(n_rows), cut, first_anchor=first_anchor, horizon_bars=3)
+    assert str(caught.value).startswith(message)
+    if "part" in message:
+        assert str(caught.value).endswith(
+            "; move split.train_end or split.validation_end (or the fractions), "
+            "or give more history"
+        )
+
+
+def test_the_default_split_of_the_bundled_data() -> None:
+    split = hold_out(sessions(5031), FractionSplit(), first_anchor=313, horizon_bars=5)
+    # 4,718 usable rows: 65% are 3,067 (3,066.7), 80% are 3,774 (3,774.4).
+    assert (split.train_stop, split.validation_stop) == (313 + 3067, 313 + 3774)
+    assert [len(split.part(name)) for name in PARTS] == [3067 - 5, 707 - 5, 944 - 5]
