@@ -27,6 +27,7 @@ STREET = (
     "study_file",
     "records",
     "progress",
+    "rundir",
     "market",
     "features",
     "tasks",
@@ -40,9 +41,8 @@ STREET = (
     "evaluation",
     "machine",
     "experiments",
-    "rundir",
+    "preview",
     "search",
-    "launch",
     "scaling",
     "report",
     "pipeline",
@@ -51,6 +51,8 @@ STREET = (
 
 MAY_WRITE = {
     "finscale/files.py": "the one place that writes",
+    "finscale/cli/main.py: os.open": "the null device, when the reader of a pipe went away",
+    "finscale/machine/doctor.py: tempfile.TemporaryDirectory": "a probe, gone at once",
 }
 
 
@@ -195,10 +197,8 @@ def test_the_street_is_read_from_its_fenced_block() -> None:
 
 
 def test_the_documented_street_is_the_tested_one() -> None:
-    document = ROOT / "docs" / "architecture.md"
-    if not document.exists():
-        pytest.skip("docs/architecture.md is not written yet")
-    assert street_in(document.read_text(encoding="utf-8")) == STREET
+    document = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert street_in(document) == STREET
 
 
 def test_the_reading_side_cannot_reach_torch() -> None:
@@ -243,7 +243,10 @@ def test_only_the_study_file_is_read_as_yaml() -> None:
 
 def test_only_files_writes() -> None:
     assert find_writes(SOURCES, MAY_WRITE) == []
-    assert find_writes({name: SOURCES[name] for name in MAY_WRITE}, {}) != []
+    # Every exemption is needed.
+    for one in MAY_WRITE:
+        others = {name: why for name, why in MAY_WRITE.items() if name != one}
+        assert find_writes(SOURCES, others) != [], one
 
 
 @pytest.mark.parametrize(
@@ -277,7 +280,10 @@ def test_a_planted_write_is_named_with_file_and_line(statement: str) -> None:
     sources = {"finscale/a.py": f"import os\n\n\ndef f():\n    {statement}\n"}
     [fault] = find_writes(sources, {})
     assert fault.startswith("finscale/a.py:5: ")
+    call = fault.split(" ")[1].removesuffix("(...)")
     assert find_writes(sources, {"finscale/a.py": "planted"}) == []
+    assert find_writes(sources, {f"finscale/a.py: {call}": "planted"}) == []
+    assert find_writes(sources, {"finscale/b.py": "another", "finscale/a.py: f": "no"}) == [fault]
 
 
 @pytest.mark.parametrize(

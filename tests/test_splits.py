@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def faults(split: Split, *, n_rows: int, first_anchor: int, horizon: int) -> lis
     found = []
     bounds = [first_anchor, split.train_stop, split.validation_stop, split.test_stop]
     parts = [split.part(name).tolist() for name in PARTS]
-    owner = {}
+    owner: dict[int, str] = {}
     spans = list(pairwise(bounds))
     for name, rows, (start, stop) in zip(PARTS, parts, spans, strict=True):
         for row in rows:
@@ -160,8 +161,8 @@ def test_a_split_by_dates_holds_what_it_promises(
         assert {part_of[row] for row in split.part(name)} == {number}
 
 
-def planted(**changes: object) -> Split:
-    parts = {
+def planted(**changes: Any) -> Split:
+    parts: dict[str, Any] = {
         "train": np.arange(0, 8),
         "validation": np.arange(10, 18),
         "test": np.arange(20, 28),
@@ -169,7 +170,7 @@ def planted(**changes: object) -> Split:
         "validation_stop": 20,
         "test_stop": 30,
     }
-    return Split(**{**parts, **changes})  # type: ignore[arg-type] - one dict, several types
+    return Split(**{**parts, **changes})
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def planted(**changes: object) -> Split:
         ({"test_stop": 28, "test": np.arange(20, 26)}, "rows are out of order, or some at the end"),
     ],
 )
-def test_the_check_catches_a_planted_fault(changes: dict[str, object], fault: str) -> None:
+def test_the_check_catches_a_planted_fault(changes: dict[str, Any], fault: str) -> None:
     assert faults(planted(), n_rows=30, first_anchor=0, horizon=2) == []
     found = faults(planted(**changes), n_rows=30, first_anchor=0, horizon=2)
     assert any(one.startswith(fault) for one in found), found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finscale.market.bars import OHLCV
+from finscale.market.bars import OHLCV, PRICES
 from finscale.study import TaskName
 from finscale.tasks import Task, get_task, label_rows
 from strategies import bars, make_bars
@@ -119,11 +119,8 @@ def test_units_of_price_change_no_label() -> None:
     seen = make_bars(300, seed=2)
     for name in get_args(TaskName):
         for factor in (0.01, 7.3, 1e4):
-            other = OHLCV(
-                seen.date,
-                *(getattr(seen, one) * factor for one in ("open", "high", "low", "close")),
-                seen.volume,
-            )
+            prices = {one: getattr(seen, one) * factor for one in PRICES}
+            other = OHLCV(date=seen.date, volume=seen.volume, **prices)
             np.testing.assert_array_equal(
                 label_rows(other, get_task(name), 3), label_rows(seen, get_task(name), 3)
             )

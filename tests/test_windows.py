@@ -12,7 +12,8 @@ CPU = torch.device("cpu")
 
 
 def matrix(n_rows: int, n_features: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n_rows, n_features)).astype(np.float32)
+    values = np.random.default_rng(seed).normal(size=(n_rows, n_features))
+    return values.astype(np.float32)
 
 
 def windows_of(values: np.ndarray, context_length: int) -> Windows:
@@ -112,7 +113,7 @@ def test_quantiles_agree_with_a_second_method(seed: int, n_rows: int) -> None:
         place = share * (n_rows - 1)
         lower = int(place)
         upper = min(lower + 1, n_rows - 1)
-        return ordered[lower] + (place - lower) * (ordered[upper] - ordered[lower])
+        return np.asarray(ordered[lower] + (place - lower) * (ordered[upper] - ordered[lower]))
 
     np.testing.assert_allclose(scaler.median_F, quantile(0.5), rtol=1e-5, atol=1e-6)
     iqr = quantile(0.75) - quantile(0.25)

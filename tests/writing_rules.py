@@ -34,13 +34,14 @@ def find_writes(sources: Mapping[str, str], allowed: Mapping[str, str]) -> list[
     sources
         Path below ``src`` to text.
     allowed
-        Path of each file that may write, to the reason why.
+        What may write, to the reason why: a file's path, or ``path: call`` for one call in it.
     """
     return [
         f"{path}:{call.lineno}: {ast.unparse(call.func)}(...) writes; go through finscale.files"
         for path, text in sources.items()
         if path not in allowed
         for call in _writing_calls(ast.parse(text))
+        if f"{path}: {ast.unparse(call.func)}" not in allowed
     ]
 
 

@@ -129,9 +129,9 @@ class RunDirectory:
         """Return the files of an experiment."""
         return ExperimentFiles(self.root / "experiments" / name)
 
-    def baseline_predictions(self, cell: str) -> Path:
-        """Return where the baselines' predictions of a cell are."""
-        return self.root / "baselines" / cell / "predictions.parquet"
+    def baseline_predictions(self, cell: str, fingerprint: str) -> Path:
+        """Return where the baselines' predictions of a cell are, by the identity of its records."""
+        return self.root / "baselines" / cell / f"{fingerprint}_predictions.parquet"
 
     def require_usable(self) -> None:
         """Check that a run can be made or continued here, leaving nothing behind.
@@ -142,7 +142,10 @@ class RunDirectory:
             If the directory cannot be written, or holds something that is not a run.
         """
         require_writable(self.root)
-        if self.root.is_dir() and any(self.root.iterdir()) and not self.study.exists():
+        # Lock and log come first: a run that was killed in between is still a run.
+        ours = {self.lock.name, self.log.parent.name}
+        held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
+        if held - ours and not self.study.exists():
             raise RunDirectoryError(
                 f"{self.root}: holds files that are not a finscale run; choose another --out"
             )

@@ -59,7 +59,7 @@ def centred_mean(world: OHLCV) -> FloatArray:
 
 
 def full_sample_standardised(world: OHLCV) -> FloatArray:
-    return world.volume - world.volume.mean()
+    return np.asarray(world.volume - world.volume.mean())
 
 
 def full_sample_rank(world: OHLCV) -> FloatArray:

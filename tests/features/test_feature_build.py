@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -130,15 +130,15 @@ def test_a_feature_that_is_not_finite_names_itself_and_the_session(bad: float) -
     )
 
 
-def matrix_of(**changes: object) -> FeatureMatrix:
-    parts: dict[str, object] = {
+def matrix_of(**changes: Any) -> FeatureMatrix:
+    parts: dict[str, Any] = {
         "values": np.array([[1.0, 2.0]], dtype=np.float32),
         "names": ("a", "b"),
         "families": ("price", "price"),
         "date": np.array(["2001-01-01"], dtype="datetime64[D]"),
         "first_row": 0,
     }
-    return FeatureMatrix(**{**parts, **changes})  # type: ignore[arg-type] - one dict, many types
+    return FeatureMatrix(**{**parts, **changes})
 
 
 def test_the_content_hash_is_of_names_dates_and_values() -> None:

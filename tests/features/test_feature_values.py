@@ -26,13 +26,14 @@ def make(
     open_: list[float] | None = None,
     volume: list[float] | None = None,
 ) -> OHLCV:
-    n_bars = len(close)
-    given_or_close = [np.array(one or close, dtype=np.float64) for one in (open_, high, low)]
+    opened, highest, lowest = (np.array(one or close, dtype=float) for one in (open_, high, low))
     return OHLCV(
-        np.datetime64("2001-01-01") + np.arange(n_bars),
-        *given_or_close,
-        np.array(close, dtype=np.float64),
-        np.array(volume or [1.0] * n_bars),
+        date=np.datetime64("2001-01-01") + np.arange(len(close)),
+        open=opened,
+        high=highest,
+        low=lowest,
+        close=np.array(close, dtype=float),
+        volume=np.array(volume or [1.0] * len(close)),
     )
 
 

@@ -33,9 +33,8 @@ SIZES = {
     "100K": 103_042,
     "500K": 487_681,
     "2M": 2_105_857,
-    "10M": 9_9e5,
+    "10M": 9_871_105,
 }
-SIZES["10M"] = 9_871_105
 TASK = "threshold_1pct"
 HORIZONS = (1, 3, 5)
 BASE_RATES = {1: 0.247, 3: 0.462, 5: 0.571}
@@ -114,9 +113,12 @@ class Market:
         weight = 1.69 / (1.69 + noise**2)
         return sigmoid(weight * seen + (1 - weight) * z.mean())
 
-    def score(self, model: str, seed: int | None, p_of_part: dict[str, np.ndarray]) -> Scores:
+    def score(
+        self, model: str | None, seed: int | None, p_of_part: dict[str, np.ndarray]
+    ) -> Scores:
+        """Score forecasts, and keep them under the model's name if there is one."""
         start = {"validation": 3300, "test": 4000}
-        for part, p in p_of_part.items():
+        for part, p in p_of_part.items() if model is not None else ():
             rows = np.arange(start[part], start[part] + p.size)
             self.frames.append(
                 predictions_frame(
@@ -138,11 +140,13 @@ class Market:
 
 
 def identity(horizon: int, budget: str | None) -> Identity:
+    size = 0 if budget is None else SIZES[budget]
     return Identity(
-        settings="5e77" * 16, data=f"da7a{horizon}{horizon}{horizon}{horizon}" * 8,
-        grid=(f"{abs(hash(('grid', budget))) % 7:04x}" if False else f"{len(budget or ''):04x}") * 16,
+        settings="5e77" * 16,
+        data=f"da7a{horizon}{horizon}{horizon}{horizon}" * 8,
+        grid=f"{size:064x}"[::-1],
         code="c0de" * 16,
-    )  # fmt: skip
+    )
 
 
 def common(horizon: int, budget: str | None, uid: str, minute: int) -> dict[str, Any]:
@@ -196,46 +200,52 @@ def curve(base: float, best: float, overfit: float, n_epochs: int = 26) -> tuple
     )
 
 
+REASONS = {
+    "complete": "no improvement in 10 epochs",
+    "pruned": "behind the median at epoch 8",
+    "failed": "loss is not finite at step 312",
+}
+FORCED = {0: ("smallest d_model",), 1: ("largest n_layers", "deepest and narrowest")}
+
+
 def trials_of(market: Market, budget: str, best: float, base: float) -> list[TrialRecord]:
+    """Return 14 trials: 11 is the best, 9 and 12 are pruned, 4 fails and 2 diverges in some."""
     size = list(SIZES).index(budget)
     rng = np.random.default_rng(100 * market.horizon + size)
     records = []
     for number in range(14):
-        state = (
-            "failed" if number == 4 and size >= 4 else "pruned" if number in (9, 12) else "complete"
-        )
+        fails = number == 4 and size >= 4
+        state = "failed" if fails else "pruned" if number in (9, 12) else "complete"
         loss = best if number == 11 else best + 0.002 + abs(0.02 * rng.standard_normal())
         loss = 0.9 if number == 2 and size == 3 else loss
+        shape = 0 if number == 11 else number + 1
         records.append(
             TrialRecord(
                 **common(market.horizon, budget, f"trial{number}-{budget}", 20 * size + number),
-                **model_fields(budget, 0 if number == 11 else number + 1, seed=number),
+                **model_fields(budget, shape, seed=number),
                 trial=number,
-                forced=("smallest d_model",) if number == 0 else ("largest n_layers", "deepest and narrowest") if number == 1 else (),
+                forced=FORCED.get(number, ()),
                 state=state,
-                reason={"complete": "no improvement in 10 epochs", "pruned": "behind the median at epoch 8", "failed": "loss is not finite at step 312"}[state],
-                validation_loss=None if state == "failed" else loss,
-                validation_skill=None if state == "failed" else 1 - loss / base,
-                train_loss=None if state == "failed" else loss - 0.01,
-                best_epoch=None if state == "failed" else 14,
-                curve=() if state == "failed" else curve(base, loss, 0.001),
+                reason=REASONS[state],
+                validation_loss=None if fails else loss,
+                validation_skill=None if fails else 1 - loss / base,
+                train_loss=None if fails else loss - 0.01,
+                best_epoch=None if fails else 14,
+                curve=() if fails else curve(base, loss, 0.001),
                 duration_s=41.5 * 2**size,
             )
-        )  # fmt: skip
+        )
     return records
 
 
 def finals_of(
     market: Market, budget: str, noise: float, *, trial: int = 11, minute: int = 200, tag: str = ""
 ) -> list[Record]:
+    """Return the final runs and their average; those with a tag leave no predictions."""
     forecasts = [{part: market.forecast(part, noise) for part in N_ROWS} for _ in range(N_SEEDS)]
     finals: list[Record] = []
     for seed, p_of_part in enumerate(forecasts):
-        keep = not tag
-        scores = market.score(budget, seed, p_of_part) if keep else Scores(
-            **{part: evaluate(p, market.label[part], base_rate=market.base_rate).as_dict()
-               for part, p in p_of_part.items()}
-        )  # fmt: skip
+        scores = market.score(None if tag else budget, seed, p_of_part)
         val = scores.validation
         finals.append(
             FinalRecord(
@@ -250,7 +260,7 @@ def finals_of(
             )
         )
     mean = {part: np.mean([f[part] for f in forecasts], axis=0) for part in N_ROWS}
-    scores = market.score(budget, None, mean) if not tag else finals[0].scores
+    scores = market.score(None if tag else budget, None, mean)
     finals.append(
         EnsembleRecord(
             **common(market.horizon, budget, f"ensemble{tag}-{budget}", minute + 5),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -217,8 +218,6 @@ def test_an_impossible_loss_is_an_error_of_its_cell_only():
 
 
 def test_the_ledger_is_read_without_torch():
-    import subprocess
-
     code = (
         "import finscale.report.page, finscale.scaling.ledger, sys; print('torch' in sys.modules)"
     )

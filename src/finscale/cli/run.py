@@ -125,7 +125,7 @@ def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:
         header, rows = summary_table(outcome.summary)
         print_table(header, rows, n_left=2)
         for verdict in outcome.summary["verdicts"].values():
-            typer.echo(f"\n{verdict['sentence']}")
+            typer.echo(f"\n{verdict['headline']}")
         typer.echo(f"\nreport: {outcome.directory.report}")
     if outcome.failures:
         names = ", ".join(outcome.failures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -31,8 +32,14 @@ class StopSignal:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch SIGINT and SIGTERM inside the block; a stop file left from before is removed."""
+        """Catch SIGINT and SIGTERM inside the block; a stop file left from before is removed.
+
+        Outside the main thread Python cannot catch signals, and the stop file alone is heeded.
+        """
         self._stop_file.unlink(missing_ok=True)
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         previous = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGINT, signal.SIGTERM)

@@ -27,7 +27,7 @@ def score_baselines(
     """Fit and score the study's baselines where that has not been done."""
     for cell, data in prepared.cells.items():
         names = prepared.study.baselines
-        path = directory.baseline_predictions(cell)
+        path = directory.baseline_predictions(cell, prepared.identities[cell].fingerprint)
         if path.exists() and all(_uid(prepared, cell, name) in book for name in names):
             continue
         frames = []

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from finscale.files import write_json_atomic, write_text_atomic
+from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.records import (
     BaselineRecord,
     EnsembleRecord,
@@ -98,9 +98,13 @@ class RecordBook:
         return min(complete, key=_validation_loss, default=None)
 
     def refresh(self, experiment: str) -> None:
-        """Write the files derived from an experiment's records, as a crash may have kept some."""
+        """Write the files derived from an experiment's records.
+
+        A crash may have kept some from being written, or a stale record may have taken the place.
+        """
         for record in self.trials(experiment):
-            if not self._directory.experiment(experiment).trial(record.trial).exists():
+            path = self._directory.experiment(experiment).trial(record.trial)
+            if not path.exists() or read_json(path) != record.model_dump(mode="json"):
                 self._write_trial(record)
         self.write_trials(experiment)
         self.write_results()

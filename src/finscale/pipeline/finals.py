@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.dataset import CellData
+from finscale.errors import StopRequestedError
 from finscale.evaluation.metrics import evaluate, sigmoid
 from finscale.evaluation.predictions import predictions_frame, write_predictions
-from finscale.files import write_json_atomic
+from finscale.files import read_json, write_json_atomic
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
@@ -62,6 +63,8 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
         weights = run.files.weights(name)
         if weights.exists():
             continue
+        if run.should_stop():
+            raise StopRequestedError("stopped on request")
         run.progress.run_started(
             RunStart(run.experiment.name, f"seed {index}", describe_job(job), job.recipe.epochs)
         )
@@ -87,7 +90,7 @@ def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> 
     """Score the final runs and the average of their probabilities, on validation and test."""
     jobs = final_jobs(run, best)
     average = run.cell_fields(f"average/trial_{best.trial:04d}_of_{len(jobs)}")
-    if average["uid"] in book and run.files.predictions.exists():
+    if average["uid"] in book and _predictions_are_of(run, best):
         return
     records = []
     by_seed: list[Probabilities] = []
@@ -99,6 +102,8 @@ def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> 
         frames += part_frames(run.data, run.experiment.budget.label, job.seed, probabilities)
     mean = {part: np.mean([one[part] for one in by_seed], axis=0) for part in SCORED_PARTS}
     frames += part_frames(run.data, run.experiment.budget.label, None, mean)
+    # The card says whose the predictions are, so it is never there with others.
+    run.files.model_card.unlink(missing_ok=True)
     write_predictions(run.files.predictions, pl.concat(frames))
     write_json_atomic(run.files.model_card, _model_card(run, best, list(jobs)))
     for record in records:
@@ -142,6 +147,14 @@ def part_frames(
         for part in SCORED_PARTS
         for rows in [data.split.part(part)]
     ]
+
+
+def _predictions_are_of(run: ExperimentRun, best: TrialRecord) -> bool:
+    """Return whether the predictions on the disk are of this trial, data, settings and code."""
+    if not (run.files.predictions.exists() and run.files.model_card.exists()):
+        return False
+    card = read_json(run.files.model_card)
+    return (card["identity"], card["trial"]) == (run.identity.model_dump(), best.trial)
 
 
 def _score_final(

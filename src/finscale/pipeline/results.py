@@ -77,7 +77,7 @@ def _predictions(
     scored = {r.experiment for r in book.current if isinstance(r, EnsembleRecord)}
     frames: dict[str, list[pl.DataFrame]] = {}
     for cell in prepared.cells:
-        path = directory.baseline_predictions(cell)
+        path = directory.baseline_predictions(cell, prepared.identities[cell].fingerprint)
         if path.exists():
             frames.setdefault(cell, []).append(read_predictions(path))
     for experiment in prepared.experiments:

@@ -129,22 +129,22 @@ class _Run:
         if not {"search", "train", "evaluate"} & set(stages):
             return {}
         failures = {}
-        storage = open_storage(self.directory.storage)
-        for number, experiment in enumerate(chosen, start=1):
-            failure_file = self.directory.experiment(experiment.name).failure
-            try:
-                self._announce(experiment, number, len(chosen))
-                self._run_one(experiment, stages, storage, stop)
-            except StopRequestedError:
-                raise
-            except Exception as error:  # one experiment must not take the others down
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                log.exception("%s failed", experiment.name)
-                failures[experiment.name] = reason
-                write_json_atomic(failure_file, {"reason": reason, "at": utc_now()})
-                self.progress.experiment_failed(experiment.name, reason)
-            else:
-                failure_file.unlink(missing_ok=True)
+        with open_storage(self.directory.storage) as storage:
+            for number, experiment in enumerate(chosen, start=1):
+                failure_file = self.directory.experiment(experiment.name).failure
+                try:
+                    self._announce(experiment, number, len(chosen))
+                    self._run_one(experiment, stages, storage, stop)
+                except StopRequestedError:
+                    raise
+                except Exception as error:  # one experiment must not take the others down
+                    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    log.exception("%s failed", experiment.name)
+                    failures[experiment.name] = reason
+                    write_json_atomic(failure_file, {"reason": reason, "at": utc_now()})
+                    self.progress.experiment_failed(experiment.name, reason)
+                else:
+                    failure_file.unlink(missing_ok=True)
         return failures
 
     def _announce(self, experiment: Experiment, number: int, n_experiments: int) -> None:

@@ -1,17 +1,19 @@
-"""Figures of the results: loss against size, skill, calibration, and the splits."""
+"""Figures of the results: loss against size, skill, and the splits; and where all others are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
 from typing import Any
 
 import plotly.graph_objects as go
-import polars as pl
 from plotly.colors import hex_to_rgb
 
-from finscale.evaluation.calibration import ReliabilityBin, reliability_curve
 from finscale.report.band import law_band
+from finscale.report.reliability import (
+    reliability_diagram,
+    reliability_on_test,
+    wilson_interval,
+)
 from finscale.report.search_figures import architectures, learning_curves, search_history
 from finscale.report.theme import (
     AMBER,
@@ -20,8 +22,11 @@ from finscale.report.theme import (
     GREY,
     ORANGE,
     SKY,
+    count_text,
+    display,
     dress,
     legend_once,
+    round_ticks,
     two_parts,
 )
 from finscale.scaling.ledger import BASE_RATE, PARTS
@@ -39,8 +44,6 @@ __all__ = [
 ]
 
 _PART_TITLES = ("<b>Validation</b>, recipes chosen on it", "<b>Test</b>, scored once per recipe")
-_N_BINS = 10
-_Z_95 = 1.959964
 
 
 def loss_against_parameters(cell: Mapping[str, Any], judged: Mapping[str, Any]) -> go.Figure:
@@ -108,11 +111,12 @@ def loss_against_parameters(cell: Mapping[str, Any], judged: Mapping[str, Any]) 
             )
         )
         figure.add_traces(traces, rows=1, cols=column)
+    ticks = round_ticks(*reach)
     figure.update_xaxes(
         type="log",
         title_text="built parameters",
-        exponentformat="B",
-        dtick="D1" if max(sizes) < 10 * min(sizes) else 1,
+        tickvals=ticks,
+        ticktext=[count_text(tick) for tick in ticks],
     )
     figure.update_yaxes(title_text="log-loss, nats", col=1)
     figure.update_yaxes(tickformat=".3f")
@@ -196,7 +200,12 @@ def skill_dots(cell: Mapping[str, Any]) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(title_text="skill over the base rate", zeroline=True)
-    figure.update_xaxes(zerolinewidth=2, tickformat="+.2f", rangemode="tozero")
+    shown = [0.0, *(value for trace in figure.data for value in trace.x)]
+    # Zero is always in sight, with room for the symbols at either end.
+    room = 0.06 * (max(shown) - min(shown)) + 1e-3
+    figure.update_xaxes(
+        zerolinewidth=2, tickformat="+.2f", range=[min(shown) - room, max(shown) + room]
+    )
     order = [display(name) for name in models] + list(label_of.values())
     # Half a line of room above and below; the first model on top.
     figure.update_yaxes(
@@ -207,87 +216,6 @@ def skill_dots(cell: Mapping[str, Any]) -> go.Figure:
         tickwidth=0,
     )
     return legend_once(dress(figure, height=150 + 27 * len(order)))
-
-
-def reliability_diagram(
-    predictions: pl.DataFrame, *, budget: str | None, baseline: str | None
-) -> go.Figure:
-    """Plot how often the event came against the probability given, on test.
-
-    Parameters
-    ----------
-    predictions
-        Predictions of one cell; the budget's seed average and the baseline have a null seed.
-    budget, baseline
-        What is drawn; None, or a model without such predictions, is left out.
-    """
-    figure = go.Figure()
-    curves = {
-        (name, model, color, symbol): reliability_on_test(predictions, model)
-        for name, model, color, symbol in (
-            (f"{budget} transformer, average of seeds", budget, BLUE, "diamond"),
-            (f"{display(baseline)}", baseline, ORANGE, "square"),
-        )
-        if model is not None
-    }
-    highest = 0.0
-    for (name, _, color, symbol), bins in curves.items():
-        if not bins:
-            continue
-        limits = [wilson_interval(b.observed_frequency, b.count) for b in bins]
-        highest = max(highest, *(b.mean_predicted for b in bins), *(high for _, high in limits))
-        observed = [b.observed_frequency for b in bins]
-        figure.add_scatter(
-            x=[b.mean_predicted for b in bins],
-            y=observed,
-            mode="lines+markers",
-            name=name,
-            line={"color": color, "width": 1.5},
-            marker={"color": color, "symbol": symbol, "size": 8},
-            error_y={
-                "array": [high - o for o, (_, high) in zip(observed, limits, strict=True)],
-                "arrayminus": [o - low for o, (low, _) in zip(observed, limits, strict=True)],
-                "thickness": 1,
-                "width": 0,
-                "color": color,
-            },
-            customdata=[b.count for b in bins],
-            hovertemplate="%{customdata} rows<br>predicted %{x:.3f}<br>observed %{y:.3f}"
-            f"<extra>{name}</extra>",
-        )
-    top = min(1.0, 1.05 * highest)
-    figure.add_scatter(
-        x=[0, top],
-        y=[0, top],
-        mode="lines",
-        name="perfect calibration",
-        hoverinfo="skip",
-        line={"color": GREY, "dash": "dot", "width": 1.5},
-    )
-    figure.update_xaxes(title_text="predicted probability, mean of the bin", range=[0, top])
-    figure.update_yaxes(title_text="observed frequency of the event", range=[0, top])
-    return dress(figure, height=470)
-
-
-def reliability_on_test(predictions: pl.DataFrame, model: str | None) -> list[ReliabilityBin]:
-    """Return the reliability curve of a model without a seed on test; empty if it is not there."""
-    rows = predictions.filter(
-        pl.col("part") == "test", pl.col("model") == model, pl.col("seed").is_null()
-    )
-    if rows.is_empty():
-        return []
-    return reliability_curve(rows["probability"].to_numpy(), rows["label"].to_numpy(), _N_BINS)
-
-
-def wilson_interval(frequency: float, count: int) -> tuple[float, float]:
-    """Return the 95% score interval of a proportion (Wilson 1927), for independent rows.
-
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22.
-    """
-    spread = _Z_95**2 / count
-    centre = (frequency + spread / 2) / (1 + spread)
-    half = (spread * (frequency * (1 - frequency) + spread / 4)) ** 0.5 / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def price_with_splits(data: Mapping[str, Any], parts: Mapping[str, Any]) -> go.Figure:
@@ -342,20 +270,3 @@ def price_with_splits(data: Mapping[str, Any], parts: Mapping[str, Any]) -> go.F
     figure.update_xaxes(title_text="session")
     dress(figure, height=330)
     return figure.update_layout(margin={"b": 56})
-
-
-def round_ticks(low: float, high: float) -> list[float]:
-    """Return round values within [low, high] for a logarithmic axis, finer if there are few."""
-    ticks: list[float] = []
-    for leading in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), [n / 10 for n in range(10, 100)]):
-        decades = range(floor(log10(low)), ceil(log10(high)) + 1)
-        ticks = [digit * 10.0**decade for decade in decades for digit in leading]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
-            break
-    return ticks
-
-
-def display(name: str | None) -> str:
-    """Return a baseline's name as words."""
-    return "" if name is None else name.replace("_", " ")

@@ -175,7 +175,7 @@ def _plots(
     if reliability is not None:
         found.append(reliability)
     if trials:
-        scatter = figures.architectures(trials, base_loss=base_loss)
+        scatter = figures.architectures(trials)
         found.append(plot("architectures", scatter, _ARCHITECTURE_TEXT, is_half=True))
     return found
 
@@ -209,8 +209,8 @@ _SEARCH_TEXT = (
 )
 _CURVES_TEXT = (
     "Where the solid validation line turns up while the dashed training line goes on falling the "
-    "model overfits; the dot is the epoch whose weights were kept. Training loss is averaged over "
-    "the epoch with dropout on, so that it can lie above validation."
+    "model overfits; the dot is the epoch whose weights were kept. The two are not on one level: "
+    "training loss is of other years, and averaged over the epoch with dropout on."
 )
 _ARCHITECTURE_TEXT = (
     "Every trial that has a loss by width and depth, darker is better; a ring marks the best trial "

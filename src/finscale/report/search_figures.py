@@ -7,10 +7,11 @@ from html import escape
 from math import log10
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from finscale.records import FinalRecord, TrialRecord
-from finscale.report.summary import best_trial
+from finscale.report.budget_summary import best_trial
 from finscale.report.theme import (
     BLUE,
     GREEN,
@@ -18,8 +19,10 @@ from finscale.report.theme import (
     ORANGE,
     dress,
     legend_once,
+    of_traces,
     panel,
     small_multiples,
+    whole_ticks,
 )
 
 _OFF_SCALE = "above the scale"
@@ -44,32 +47,35 @@ def search_history(
     trials
         Trials by budget, at least one of each.
     base_loss
-        Validation log-loss of the training base rate, nats.
+        Validation log-loss of the training base rate, nats; drawn where trials come near it.
     """
     titles = [f"<b>{budget}</b>, {_count(len(runs), 'trial')}" for budget, runs in trials.items()]
     figure = small_multiples(titles, x_title="trial", y_title="log-loss, nats")
     losses = [t.validation_loss for runs in trials.values() for t in runs if t.validation_loss]
-    low, ceiling = loss_range(losses, base_loss)
+    low, ceiling = loss_range(losses)
+    room = 0.08 * (ceiling - low) + 1e-3
+    ceiling += room
+    near_base = base_loss if base_loss is not None and base_loss <= ceiling else None
     for number, runs in enumerate(trials.values()):
         figure.add_traces(
-            _history_traces(sorted(runs, key=lambda t: t.trial), ceiling, base_loss),
-            rows=panel(number)["row"],
-            cols=panel(number)["col"],
+            _history_traces(sorted(runs, key=lambda t: t.trial), ceiling, near_base),
+            **of_traces(panel(number, len(trials))),
         )
-    room = 0.06 * (ceiling - low)
     figure.update_yaxes(range=[low - room, ceiling + room])
+    whole_ticks(figure, max(t.trial for runs in trials.values() for t in runs))
     return legend_once(figure)
 
 
-def loss_range(losses: Sequence[float], base_loss: float | None) -> tuple[float, float]:
-    """Return the range of losses worth showing: to half as far above the base rate as below it."""
-    known = sorted(losses)
-    if not known:
+def loss_range(losses: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest loss, and the highest that is no outlier.
+
+    Outliers are what lies more than 1.5 interquartile ranges above the upper quartile (Tukey 1977,
+    "Exploratory Data Analysis", section 2C): a run that diverges must not flatten all the others.
+    """
+    if not losses:
         return 0.0, 1.0
-    anchor = max(known[len(known) // 2], base_loss or 0.0)
-    low = min(known[0], anchor)
-    ceiling = max(anchor + 0.5 * (anchor - low), low + 1e-3)
-    return low, min(ceiling, max(known[-1], anchor) + 0.1 * (anchor - low) + 1e-3)
+    low, lower, upper, high = np.quantile(losses, [0.0, 0.25, 0.75, 1.0])
+    return float(low), float(min(high, upper + 1.5 * (upper - lower)))
 
 
 def _history_traces(
@@ -182,13 +188,18 @@ def learning_curves(
         for budget, runs in finals.items()
     ]
     figure = small_multiples(titles, x_title="epoch", y_title="log-loss, nats")
+    curves = [run.curve for runs in finals.values() for run in runs]
+    last = max([point.epoch for curve in curves for point in curve], default=1)
+    ranges = [
+        loss_range([getattr(point, name) for curve in curves for point in curve])
+        for name in ("train_loss", "validation_loss")
+    ]
+    low, ceiling = min(low for low, _ in ranges), max(high for _, high in ranges)
     for number, runs in enumerate(finals.values()):
+        place = panel(number, len(finals))
         for run in runs:
-            figure.add_traces(
-                _curve_traces(run), rows=panel(number)["row"], cols=panel(number)["col"]
-            )
-        if base_loss is not None:
-            last = max([point.epoch for run in runs for point in run.curve], default=1)
+            figure.add_traces(_curve_traces(run), **of_traces(place))
+        if base_loss is not None and base_loss <= ceiling:
             figure.add_scatter(
                 x=[0, last],
                 y=[base_loss, base_loss],
@@ -196,14 +207,11 @@ def learning_curves(
                 name="base rate of training",
                 line={"color": GREY, "dash": "dot", "width": 1.5},
                 hoverinfo="skip",
-                **panel(number),
+                **place,
             )
-    losses = [p.validation_loss for runs in finals.values() for run in runs for p in run.curve]
-    below = [p.train_loss for runs in finals.values() for run in runs for p in run.curve]
-    low, ceiling = loss_range(losses, base_loss)
-    low = min(low, *below) if below else low
-    room = 0.05 * (ceiling - low)
+    room = 0.05 * (ceiling - low) + 1e-3
     figure.update_yaxes(range=[low - room, ceiling + room])
+    whole_ticks(figure, last)
     return legend_once(figure)
 
 
@@ -239,24 +247,20 @@ def _curve_traces(run: FinalRecord) -> list[go.Scatter]:
     ]
 
 
-def architectures(
-    trials: Mapping[str, Sequence[TrialRecord]], *, base_loss: float | None
-) -> go.Figure:
+def architectures(trials: Mapping[str, Sequence[TrialRecord]]) -> go.Figure:
     """Plot depth against width of every trial with a loss, coloured by validation loss.
 
     Parameters
     ----------
     trials
         Trials by budget.
-    base_loss
-        Validation log-loss of the training base rate, nats; bounds the colour scale.
     """
     # The best is drawn last: cells that differ in heads or d_ff lie on top of each other.
     scored = sorted(
         ((t.validation_loss, t) for runs in trials.values() for t in runs if t.validation_loss),
         key=lambda item: -item[0],
     )
-    low, ceiling = loss_range([loss for loss, _ in scored], base_loss)
+    low, ceiling = loss_range([loss for loss, _ in scored])
     figure = go.Figure(
         go.Scatter(
             x=[t.d_model for _, t in scored],

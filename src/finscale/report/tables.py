@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finscale.records import CellRecord, Record
-from finscale.report.figures import display
+from finscale.report.theme import count_text, display
 from finscale.scaling.ledger import BASE_RATE, PARTS
 
 COLLAPSED_MARK = "†"
@@ -205,7 +205,9 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                 (
                     part,
                     fit["formula"],
-                    ", ".join(f"{name} = {value:.4g}" for name, value in fit["parameters"].items()),
+                    ", ".join(f"{k} = {v:.4g}" for k, v in fit["parameters"].items()).replace(
+                        "-", "−"
+                    ),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
                     _interval(interval and interval["alpha"]),
                     _interval(interval and interval["loss_difference"]),
@@ -292,14 +294,6 @@ def _size_range(sizes: Sequence[int | None]) -> str:
         return NOTHING
     low, high = count_text(known[0]), count_text(known[-1])
     return low if low == high else f"{low} – {high}"
-
-
-def count_text(count: int) -> str:
-    """Format a parameter count with three significant digits: 2.41M."""
-    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if count >= unit:
-            return f"{count / unit:.3g}{suffix}"
-    return str(count)
 
 
 def _union(groups: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor, log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,7 +19,6 @@ GREY = "#8A929C"  # reads on a light and on a dark page
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-N_COLUMNS = 3
 _PANEL_HEIGHT = 215
 
 
@@ -80,12 +80,13 @@ def two_parts(*, titles: Sequence[str], **axes: Any) -> go.Figure:
 
 def small_multiples(titles: Sequence[str], *, x_title: str, y_title: str) -> go.Figure:
     """Return a grid of panels on shared scales, with titles only at its left and lower edge."""
-    n_rows = -(-len(titles) // N_COLUMNS)
+    n_columns = _n_columns(len(titles))
+    n_rows = -(-len(titles) // n_columns)
     height = _PANEL_HEIGHT * n_rows + 120
     figure = _left_titles(
         make_subplots(
             rows=n_rows,
-            cols=N_COLUMNS,
+            cols=n_columns,
             subplot_titles=titles,
             shared_yaxes="all",
             horizontal_spacing=0.035,
@@ -96,17 +97,29 @@ def small_multiples(titles: Sequence[str], *, x_title: str, y_title: str) -> go.
         figure.update_yaxes(title_text=y_title, row=row, col=1)
     figure.update_yaxes(tickformat=".3f")
     for number in range(len(titles)):
-        if number + N_COLUMNS >= len(titles):
-            figure.update_xaxes(title_text=x_title, **panel(number))
-    for number in range(len(titles), n_rows * N_COLUMNS):
-        figure.update_xaxes(visible=False, **panel(number))
-        figure.update_yaxes(visible=False, **panel(number))
+        if number + n_columns >= len(titles):
+            figure.update_xaxes(title_text=x_title, **panel(number, len(titles)))
+    for number in range(len(titles), n_rows * n_columns):
+        figure.update_xaxes(visible=False, **panel(number, len(titles)))
+        figure.update_yaxes(visible=False, **panel(number, len(titles)))
     return dress(figure, height=height)
 
 
-def panel(number: int) -> dict[str, int]:
-    """Return the row and column of a panel, counted from 0."""
-    return {"row": number // N_COLUMNS + 1, "col": number % N_COLUMNS + 1}
+def panel(number: int, n_panels: int) -> dict[str, int]:
+    """Return the row and column of a panel, counted from 0, among ``n_panels``."""
+    row, column = divmod(number, _n_columns(n_panels))
+    return {"row": row + 1, "col": column + 1}
+
+
+def of_traces(place: dict[str, int]) -> dict[str, int]:
+    """Return a panel's place as plotly wants it for several traces at once."""
+    return {"rows": place["row"], "cols": place["col"]}
+
+
+def whole_ticks(figure: go.Figure, last: int) -> None:
+    """Keep ticks between whole numbers off the horizontal axes."""
+    if last <= 8:
+        figure.update_xaxes(dtick=1)
 
 
 def legend_once(figure: go.Figure) -> go.Figure:
@@ -118,6 +131,35 @@ def legend_once(figure: go.Figure) -> go.Figure:
         trace.update(legendgroup=trace.name, showlegend=first)
         seen |= {trace.name} if first else set()
     return figure
+
+
+def display(name: str | None) -> str:
+    """Return a baseline's name as words."""
+    return "" if name is None else name.replace("_", " ")
+
+
+def count_text(count: float) -> str:
+    """Format a parameter count with three significant digits: 2.41M."""
+    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= unit:
+            return f"{count / unit:.3g}{suffix}"
+    return f"{count:g}"
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return round values within [low, high] for a logarithmic axis, finer if there are few."""
+    ticks: list[float] = []
+    for leading in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), [n / 10 for n in range(10, 100)]):
+        decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+        ticks = [digit * 10.0**decade for decade in decades for digit in leading]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def _n_columns(n_panels: int) -> int:
+    return min(n_panels, 2) if n_panels in (1, 2, 4) else 3
 
 
 def _left_titles(figure: go.Figure) -> go.Figure:

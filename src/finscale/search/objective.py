@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -75,6 +76,10 @@ class ExperimentRun:
             base_rate=self.data.base_rate,
             precision=precision,
         )
+
+    def trial_checkpoint(self, slot: int) -> Path:
+        """Return where a trial keeps its state while it is interrupted."""
+        return self.files.checkpoint(f"{self.identity.fingerprint}_trial_slot_{slot:04d}")
 
     def cell_fields(self, uid: str) -> dict[str, Any]:
         """Return the fields that every record of the experiment shares."""
@@ -160,7 +165,7 @@ class Objective:
             )
             trial.set_user_attr(RECORD, record.model_dump(mode="json"))
 
-        checkpoint = run.files.checkpoint(f"{run.identity.fingerprint}_trial_slot_{slot:04d}")
+        checkpoint = run.trial_checkpoint(slot)
         started = time.monotonic()
         try:
             result = train(

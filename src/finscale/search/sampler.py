@@ -77,8 +77,9 @@ class SlotSeededSampler(BaseSampler):
         state: TrialState,
         values: Any,
     ) -> None:
-        """Delegate to the trial's sampler."""
-        self._own.after_trial(study, trial, state, values)
+        """Delegate to the trial's sampler, unless the trial was begun by a process that is gone."""
+        if self._sampler is not None:
+            self._sampler.after_trial(study, trial, state, values)
 
     @property
     def _own(self) -> TPESampler:

@@ -45,6 +45,4 @@ def is_finished(trial: FrozenTrial) -> bool:
 
 def was_interrupted(trial: FrozenTrial) -> bool:
     """Return whether a trial was begun and never brought to an end."""
-    return trial.state == TrialState.RUNNING or (
-        trial.state.is_finished() and RECORD not in trial.user_attrs
-    )
+    return trial.state != TrialState.WAITING and RECORD not in trial.user_attrs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -12,8 +14,9 @@ from sqlalchemy import Connection, event
 from finscale.errors import RunDirectoryError
 
 
-def open_storage(path: Path) -> RDBStorage:
-    """Open or make the SQLite storage of a run.
+@contextlib.contextmanager
+def open_storage(path: Path) -> Iterator[RDBStorage]:
+    """Open or make the SQLite storage of a run, and close it after the block.
 
     Write-ahead logging and immediate transactions: with SQLite's defaults, processes that share a
     storage lose trials to each other.
@@ -23,7 +26,8 @@ def open_storage(path: Path) -> RDBStorage:
     RunDirectoryError
         If the file is not a storage of this version of Optuna.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A trial that fails or is stopped has a line of its own; Optuna would print its traceback.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
     except Exception as error:  # SQLAlchemy, Alembic and Optuna each have their own
@@ -35,7 +39,11 @@ def open_storage(path: Path) -> RDBStorage:
     event.listen(storage.engine, "begin", _on_begin)
     # Connections made before the listeners were there have to be made again.
     storage.engine.dispose()
-    return storage
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _on_connect(connection: sqlite3.Connection, _: object) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import optuna
 import torch
@@ -19,11 +21,13 @@ from finscale.search.slots import (
     RECORD,
     is_finished,
     repeat_attributes,
+    slot_of,
     was_interrupted,
 )
 from finscale.search.space import central_recipe, forced_parameters
 from finscale.seeds import derive_seed
 from finscale.training.loop import DivergedError
+from finscale.training.recipe import Recipe
 
 # Trials that must be complete before the median of a step says anything.
 _PRUNE_AFTER_TRIALS = 5
@@ -49,8 +53,7 @@ def search(
         If the user asked to stop; the trial in progress is checkpointed.
     """
     study = open_search(run, storage)
-    _repeat_interrupted(study)
-    _enqueue_extremes(run, study)
+    _close_interrupted(run, study)
     for trial in study.get_trials(deepcopy=False):
         if is_finished(trial):
             on_finished(_record(trial))
@@ -63,6 +66,7 @@ def search(
     while n_finished(study) < run.study.search.n_trials:
         if run.should_stop():
             raise StopRequestedError("stopped on request")
+        _enqueue_extreme(run, study)
         study.optimize(
             objective,
             n_trials=1,
@@ -102,42 +106,58 @@ def _record(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord.model_validate(trial.user_attrs[RECORD])
 
 
-def _repeat_interrupted(study: optuna.Study) -> None:
-    """Enqueue every interrupted trial once more, in its old slot."""
+def _close_interrupted(run: ExperimentRun, study: optuna.Study) -> None:
+    """Close trials that lost their process, and enqueue those without a record once more."""
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get("repeats") for trial in trials}
     for trial in trials:
-        if not was_interrupted(trial):
-            continue
         if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.FAIL)
-        if trial.number not in repeated:
-            # A forced trial may have been cut off before its parameters were drawn.
-            forced = trial.user_attrs.get(FORCED)
-            study.enqueue_trial(
-                forced["parameters"] if forced else trial.params,
-                user_attrs=repeat_attributes(trial, trials),
-            )
+            _close(run, study, trial, slot_of(trial, trials))
+        if was_interrupted(trial) and trial.number not in repeated:
+            study.enqueue_trial(_parameters(trial), user_attrs=repeat_attributes(trial, trials))
 
 
-def _enqueue_extremes(run: ExperimentRun, study: optuna.Study) -> None:
-    """Enqueue the extremes that are not in the search yet, as ordinary parameters."""
-    if not run.study.search.extremes_first:
+def _close(run: ExperimentRun, study: optuna.Study, trial: FrozenTrial, slot: int) -> None:
+    """Close a running trial: as its record says if it had left one, else as failed."""
+    record = trial.user_attrs.get(RECORD, {})
+    if record.get("state") == "complete":
+        study.tell(trial.number, record["validation_loss"])
+    else:
+        pruned = record.get("state") == "pruned"
+        study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    if record:
+        run.trial_checkpoint(slot).unlink(missing_ok=True)
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what to repeat a trial with.
+
+    One that was cut off while its parameters were drawn is drawn anew: its slot's sampler draws
+    the same again, but only from the first parameter on.
+    """
+    if FORCED in trial.user_attrs:
+        return dict(trial.user_attrs[FORCED]["parameters"])
+    drawn = all(field.name in trial.params for field in fields(Recipe))
+    return dict(trial.params) if drawn else {}
+
+
+def _enqueue_extreme(run: ExperimentRun, study: optuna.Study) -> None:
+    """Enqueue the next extreme that is not in the search yet, as ordinary parameters.
+
+    One at a time: enqueued all at once they would go before the repetition of an interrupted
+    trial, and the search would no longer be the one that was not interrupted.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if not run.study.search.extremes_first or any(
+        trial.state == TrialState.WAITING for trial in trials
+    ):
         return
     known = {
-        tuple(trial.user_attrs[FORCED]["reasons"])
-        for trial in study.get_trials(deepcopy=False)
-        if FORCED in trial.user_attrs
+        tuple(trial.user_attrs[FORCED]["reasons"]) for trial in trials if FORCED in trial.user_attrs
     }
-    recipe = central_recipe(run.study.search.space)
-    for extreme in run.experiment.extremes:
-        if extreme.reasons not in known:
-            study.enqueue_trial(
-                dict(forced_parameters(extreme.architecture, recipe)),
-                user_attrs={
-                    FORCED: {
-                        "reasons": list(extreme.reasons),
-                        "parameters": forced_parameters(extreme.architecture, recipe),
-                    }
-                },
-            )
+    left = [one for one in run.experiment.extremes if one.reasons not in known]
+    if left:
+        recipe = central_recipe(run.study.search.space)
+        parameters = dict(forced_parameters(left[0].architecture, recipe))
+        forced = {"reasons": list(left[0].reasons), "parameters": parameters}
+        study.enqueue_trial(parameters, user_attrs={FORCED: forced})
