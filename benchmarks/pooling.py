@@ -36,7 +36,7 @@ class _Pooled(PatchTransformer):
     def forward(self, x_BLF: Tensor) -> Tensor:
         h_BND = self.embedding(self._patches(x_BLF)) + self.positions_ND
         for block in self.blocks:
-            h_BND = block(h_BND)
+            h_BND = block(h_BND, n_read=self.shape.n_patches)
         h_BND = self.final_norm(h_BND)
         pooled = {
             "mean": lambda: h_BND.mean(dim=1),

@@ -22,6 +22,7 @@ SOURCES = {
 STREET = (
     "errors",
     "files",
+    "units",
     "seeds",
     "study",
     "study_file",

@@ -109,12 +109,14 @@ def run_tiny(out: Path, changes: Mapping[str, Any] | None = None, **options: Any
     return run_study(tiny_study(changes), out, **options)
 
 
-@functools.cache
+_FINISHED: list[RunDirectory] = []
+
+
 def finished_run(factory: pytest.TempPathFactory) -> RunDirectory:
-    """Return one finished run of the tiny study, to be looked at and not changed."""
-    root = factory.mktemp("finished") / "run"
-    run_tiny(root)
-    return RunDirectory(root)
+    """Return the session's one finished run of the tiny study, to be looked at and not changed."""
+    if not _FINISHED:
+        _FINISHED.append(run_tiny(factory.mktemp("finished") / "run").directory)
+    return _FINISHED[0]
 
 
 def raw_records(ledger: Ledger) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ A cell is one horizon and task; the budgets of a study compete on the same cells
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from finscale.errors import SplitError
+from finscale.errors import SplitError, StudyError
 from finscale.features.build import FeatureMatrix, build_features
 from finscale.features.tiers import tier_features
 from finscale.files import hash_bytes
@@ -21,7 +22,7 @@ from finscale.market.bars import OHLCV, bars_hash, to_arrays
 from finscale.market.sources.bundled import load_bundled
 from finscale.market.sources.file import load_file
 from finscale.splits import Split, hold_out
-from finscale.study import BundledData, FileData, Study, TaskName
+from finscale.study import BundledData, FileData, Study, TaskName, cell_name
 from finscale.tasks import Task, get_task, label_rows
 from finscale.windows import Scaler, Windows
 
@@ -66,7 +67,7 @@ class Cell:
     @property
     def name(self) -> str:
         """``h1_threshold_1pct``."""
-        return f"h{self.horizon_bars}_{self.task}"
+        return cell_name(self.horizon_bars, self.task)
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,29 @@ def load_market(study: Study) -> Market:
 def study_cells(study: Study) -> tuple[Cell, ...]:
     """Return every horizon and task of a study."""
     return tuple(Cell(horizon, task) for task in study.tasks for horizon in study.horizons)
+
+
+def check_schedule(study: Study, n_train: int) -> None:
+    """Refuse a warm-up that the shortest run would not survive: it would be a dead knob.
+
+    Parameters
+    ----------
+    n_train
+        Training samples of the cell that has the fewest.
+
+    Raises
+    ------
+    StudyError
+        If the longest warm-up has as many steps as the shortest run, or more.
+    """
+    shortest = min(study.search.space.epochs) * math.ceil(n_train / study.training.effective_batch)
+    longest_warmup = max(study.search.space.warmup_steps)
+    if longest_warmup >= shortest:
+        raise StudyError(
+            f"search.space.warmup_steps: got {longest_warmup}; the shortest run has {shortest} "
+            f"steps ({min(study.search.space.epochs)} epochs of {n_train} samples in batches of "
+            f"{study.training.effective_batch}); give fewer warm-up steps or more epochs"
+        )
 
 
 def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:

@@ -16,7 +16,7 @@ from finscale.ladder.budgets import Budget, parse_budget
 from finscale.ladder.extremes import Extreme, extremes
 from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
 from finscale.models.architecture import Architecture, InputShape
-from finscale.study import Study, TaskName
+from finscale.study import Study, TaskName, cell_name
 
 # What a result is made by. The search's order, the live view or the report may change without
 # making a finished result stale; these may not.
@@ -60,7 +60,7 @@ class Experiment:
     @property
     def cell_name(self) -> str:
         """``h1_threshold_1pct``."""
-        return f"h{self.horizon_bars}_{self.task}"
+        return cell_name(self.horizon_bars, self.task)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from finscale.dataset import load_market, prepare_cell, study_cells
+from finscale.dataset import check_schedule, load_market, prepare_cell, study_cells
 from finscale.experiments import Experiment, plan_experiments
 from finscale.machine.device import choose_device, choose_precision, use_threads
 from finscale.models.architecture import Architecture
@@ -83,6 +83,7 @@ def preview_study(study: Study) -> list[ExperimentPreview]:
     n_train = {
         cell.name: len(prepare_cell(study, market, cell).split.train) for cell in study_cells(study)
     }
+    check_schedule(study, min(n_train.values()))
     rate = matrix_flops_per_s(device)
     return [_preview(study, one, n_train[one.cell_name], device, rate) for one in experiments]
 

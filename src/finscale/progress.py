@@ -152,7 +152,7 @@ def describe_outcome(record: Record) -> str:
             return f"trial {record.trial} {record.state}: {record.reason}"
         return (
             f"trial {record.trial} {record.state} ({record.reason}): validation log-loss "
-            f"{record.validation_loss:.4f}, skill {record.validation_skill:+.3f}, "
+            f"{record.validation_loss:.4f}, skill {record.validation_skill:+z.3f}, "
             f"epoch {record.best_epoch} of {len(record.curve)}, {record.duration_s:.1f} s"
         )
     name = {"final": "final model", "ensemble": "seed average"}.get(record.kind, "baseline")
@@ -161,7 +161,7 @@ def describe_outcome(record: Record) -> str:
     if isinstance(record, FinalRecord):
         name = f"final model, trial {record.trial}"
     skills = ", ".join(
-        f"{part} skill {getattr(record.scores, part)['skill']:+.3f}"
+        f"{part} skill {getattr(record.scores, part)['skill']:+z.3f}"
         for part in ("validation", "test")
     )
     return f"{name}: {skills}"

@@ -60,6 +60,11 @@ BudgetLabel = Annotated[str, AfterValidator(_budget_label)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 
 
+def cell_name(horizon_bars: int, task: str) -> str:
+    """Name what experiments of all budgets share, one horizon and task: ``h1_threshold_1pct``."""
+    return f"h{horizon_bars}_{task}"
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -95,14 +95,16 @@ def test_heads_do_not_change_counts_or_flops(
 
 def test_flops_of_a_small_model_by_hand() -> None:
     embedding = 2 * 3 * 12 * 8
-    projections = 2 * 3 * 8 * 24 + 2 * 3 * 8 * 8
-    attention = 2 * 3 * 3 * 8 + 2 * 3 * 3 * 8
-    feed_forward = 2 * 3 * 8 * 16 + 2 * 3 * 16 * 8
+    queries_keys_values = 2 * 3 * 8 * 24
+    # The first layer is read at three patches, the last at one.
+    output = 2 * 3 * 8 * 8 + 2 * 1 * 8 * 8
+    attention = 2 * (2 * 3 * 3 * 8) + 2 * (2 * 1 * 3 * 8)
+    feed_forward = 2 * (2 * 3 * 8 * 16) + 2 * (2 * 1 * 8 * 16)
     head = 2 * 8
-    expected = embedding + 2 * (projections + attention + feed_forward) + head
-    assert expected == 7312
-    assert forward_flops_per_sample(SMALL, SHAPE) == 7312
-    assert training_flops_per_sample(SMALL, SHAPE) == 3 * 7312
+    expected = embedding + 2 * queries_keys_values + output + attention + feed_forward + head
+    assert expected == 5840
+    assert forward_flops_per_sample(SMALL, SHAPE) == 5840
+    assert training_flops_per_sample(SMALL, SHAPE) == 3 * 5840
 
 
 @pytest.mark.parametrize("label", ["8x2x2x16", "32x3x4x128", "12x1x1x12"])
@@ -158,10 +160,10 @@ def test_activation_bytes_equal_what_autograd_keeps(
 def test_activation_bytes_of_a_small_model_by_hand() -> None:
     assert activation_groups(SMALL, SHAPE, bytes_per_value=2, dropout=0.1) == {
         "embedding": 2 * 3 * 12,
-        "norms": 4 * 3 * (4 * 8 + 8) + 3 * 4 * 8 + 8,
-        "attention": 2 * 2 * (3 * (8 + 3 * 8 + 8) + 2 * 3 * 3),
-        "feed_forward": 2 * 2 * 3 * (8 + 16 + 16),
-        "dropout": 2 * 2 * 2 * 3 * 8,
+        "norms": (3 + 3 + 3 + 1 + 1) * (4 * 8 + 8),
+        "attention": 2 * (2 * 3 * (8 + 3 * 8) + (3 + 1) * (8 + 2 * 3)),
+        "feed_forward": 2 * (3 + 1) * (8 + 16 + 16),
+        "dropout": 2 * 2 * (3 + 1) * 8,
         "head": 2 * 8,
     }
     assert activation_groups(SMALL, SHAPE, bytes_per_value=2, dropout=0.0)["dropout"] == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from finscale.models.layers import Dropout, attend
+from finscale.models.layers import Block, Dropout, attend
 
 LEVELS = 65536
 
@@ -114,7 +114,7 @@ def test_attention_and_its_gradient_equal_the_formula(n_patches: int, n_heads: i
     q, k, v = qkv.unbind(0)
     scores = torch.einsum("bhik,bhjk->bhij", q, k) / math.sqrt(5)
     expected = torch.einsum("bhij,bhjk->bhik", torch.exp(functional.log_softmax(scores, -1)), v)
-    actual = attend(qkv)
+    actual = attend(qkv, qkv.shape[3])
     torch.testing.assert_close(actual, expected)
     direction = torch.randn_like(expected)
     torch.testing.assert_close(
@@ -125,7 +125,7 @@ def test_attention_and_its_gradient_equal_the_formula(n_patches: int, n_heads: i
 
 def test_attention_survives_scores_that_overflow_an_exponential() -> None:
     qkv = torch.full((3, 1, 1, 4, 2), 1e4)
-    torch.testing.assert_close(attend(qkv), torch.full((1, 1, 4, 2), 1e4))
+    torch.testing.assert_close(attend(qkv, qkv.shape[3]), torch.full((1, 1, 4, 2), 1e4))
 
 
 @pytest.mark.parametrize("n_values", [8, 66])
@@ -139,3 +139,13 @@ def test_seeded_dropout_gives_a_batch_the_same_masks_however_it_is_cut(n_values:
     assert torch.equal(whole, cut)
     layer.seed(6)
     assert not torch.equal(whole, layer(x))
+
+
+@pytest.mark.parametrize("n_read", [1, 4, 11])
+def test_a_block_read_at_its_last_patches_gives_what_the_whole_block_gives(n_read: int) -> None:
+    torch.manual_seed(0)
+    block = Block(8, 2, 16, dropout=0.5, output_gain=1.0).double().eval()
+    x = torch.randn(3, 11, 8, dtype=torch.float64)
+    whole = block(x, n_read=11)
+    assert whole.shape == x.shape
+    torch.testing.assert_close(block(x, n_read=n_read), whole[:, -n_read:])

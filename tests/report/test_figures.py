@@ -19,7 +19,7 @@ from finscale.report.figures import (
     wilson_interval,
 )
 from finscale.report.search_figures import best_so_far, describe_trial, loss_range
-from finscale.report.theme import count_text, panel, round_ticks
+from finscale.report.theme import panel, round_ticks
 from finscale.scaling.ledger import finals_by_budget
 
 H1, H3, H5 = (f"h{h}_threshold_1pct" for h in (1, 3, 5))
@@ -254,11 +254,6 @@ def test_panels_fill_their_rows():
     assert panel(3, 4) == {"row": 2, "col": 2}
     assert panel(4, 6) == {"row": 2, "col": 2}
     assert panel(0, 1) == {"row": 1, "col": 1}
-
-
-def test_parameter_counts():
-    counts = [950, 5_281, 2_410_000, 2_000_000_000]
-    assert [count_text(n) for n in counts] == ["950", "5.28K", "2.41M", "2B"]
 
 
 def test_learning_curves_show_the_final_runs(run):

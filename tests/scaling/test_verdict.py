@@ -10,7 +10,7 @@ from finscale.errors import FitError
 from finscale.scaling.laws import PowerLawWithFloor
 from finscale.scaling.uncertainty import Interval
 from finscale.scaling.verdict import Point, _kind, judge
-from finscale.scaling.wording import _aicc_phrase, _signed, _size
+from finscale.scaling.wording import _aicc_phrase, _signed
 
 SIZES = np.geomspace(1e6, 1.28e8, 8).round().astype(int)
 FALLING = PowerLawWithFloor.predict({"E": 0.3, "A": 4.0, "alpha": 0.3}, SIZES)
@@ -234,15 +234,6 @@ def test_why_there_is_no_evidence(delta_aicc, phrase):
 )
 def test_numbers_are_rounded_to_what_the_interval_supports(interval, text):
     assert _signed(interval, "95%") == text
-
-
-def test_sizes_are_written_short():
-    assert [_size(n) for n in (950, 170_400, 2_410_000, 2_000_000_000)] == [
-        "950",
-        "170k",
-        "2.41M",
-        "2B",
-    ]
 
 
 @pytest.mark.parametrize(

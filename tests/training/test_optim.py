@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from planted import make_job, make_windows
 
 from finscale.training.loop import build_model
 from finscale.training.optim import learning_rate_at, make_optimizer
 from finscale.training.recipe import Recipe
-from planted import make_job, make_windows
 
 RECIPE = Recipe(learning_rate=0.01, weight_decay=0.5, dropout=0.0, warmup_steps=4, epochs=3)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from planted import ARCHITECTURE, SPLIT, make_job, make_windows
 
 from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.ladder.batching import Batching
@@ -13,7 +14,6 @@ from finscale.training import loop
 from finscale.training.checkpoint import load_tensors, save_tensors
 from finscale.training.loop import EpochRecord, TrainingResult, train
 from finscale.windows import Windows
-from planted import ARCHITECTURE, SPLIT, make_job, make_windows
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,8 @@ class FittedBaseline:
 
     def predict(self, rows: IntArray) -> FloatArray:
         """Return the probability of label 1 at anchor rows."""
-        return np.asarray(self._classifier.predict_proba(self._features(rows))[:, 1])
+        probabilities = self._classifier.predict_proba(self._features(rows))[:, 1]
+        return probabilities.astype(np.float64)
 
     def _features(self, rows: IntArray) -> NDArray[np.float32]:
         return np.asarray(self._data.scaled_TF[np.ix_(rows, self._columns)])

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from finscale.cli.output import human_duration
 from finscale.progress import ExperimentStart, Progress, RunStart, TextProgress, describe_outcome
 from finscale.records import CurvePoint, FinalRecord, Record, TrialRecord
+from finscale.units import duration_text
 
 
 @contextlib.contextmanager
@@ -121,9 +121,9 @@ class LiveProgress(Progress):
 
     def _time_left(self, total: int) -> str:
         """Estimate from the runs of this experiment; other budgets take other times."""
-        elapsed = f"elapsed {human_duration(time.monotonic() - self._started)}"
+        elapsed = f"elapsed {duration_text(time.monotonic() - self._started)}"
         if not self._run_durations_s:
             return elapsed
         mean_s = sum(self._run_durations_s) / len(self._run_durations_s)
-        left = human_duration(mean_s * max(total - self._n_runs_done, 0))
+        left = duration_text(mean_s * max(total - self._n_runs_done, 0))
         return f"{elapsed}, this experiment ~{left} left"

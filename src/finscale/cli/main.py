@@ -23,7 +23,7 @@ plan.register(app)
 inspect.register(app)
 
 
-def _print_version(*, wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
@@ -31,11 +31,15 @@ def _print_version(*, wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and exit.", is_eager=True
+    _version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
     ),
 ) -> None:
-    _print_version(wanted=version)
+    """Take the options that stand before a command."""
 
 
 def main() -> None:

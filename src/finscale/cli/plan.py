@@ -7,14 +7,7 @@ from typing import Any
 
 import typer
 
-from finscale.cli.output import (
-    human_bytes,
-    human_count,
-    human_duration,
-    human_parameters,
-    print_json,
-    print_table,
-)
+from finscale.cli.output import print_json, print_table
 from finscale.cli.run import JSON, SET, STUDY
 from finscale.errors import FinscaleError
 from finscale.features.tiers import tier_features
@@ -31,6 +24,7 @@ from finscale.models.cost import (
 from finscale.preview import preview_study
 from finscale.study import Features, Patches, Windows
 from finscale.study_file import load_study
+from finscale.units import bytes_text, count_text, duration_text, flops_text
 
 
 def register(app: typer.Typer) -> None:
@@ -62,18 +56,18 @@ def preview(study: Path = STUDY, overrides: list[str] = SET, as_json: bool = JSO
             str(one.n_architectures),
             str(one.n_extremes),
             str(one.n_trials),
-            f"{human_parameters(one.n_parameters_min)} … {human_parameters(one.n_parameters_max)}",
-            f"{human_bytes(one.memory_bytes_min)} … {human_bytes(one.memory_bytes_max)}",
-            f"{human_count(one.flops_per_sample_min)} … {human_count(one.flops_per_sample_max)}",
-            f"≤ {human_count(one.training_flops_max)}",
-            f"≲ {human_duration(one.time_estimate_s)}",
+            f"{count_text(one.n_parameters_min)} … {count_text(one.n_parameters_max)}",
+            f"{bytes_text(one.memory_bytes_min)} … {bytes_text(one.memory_bytes_max)}",
+            f"{flops_text(one.flops_per_sample_min)} … {flops_text(one.flops_per_sample_max)}",
+            f"≤ {flops_text(one.training_flops_max)}",
+            f"≲ {duration_text(one.time_estimate_s)}",
         )
         for one in previews
     ]
     print_table(header, rows)
     total = sum(one.time_estimate_s for one in previews)
     typer.echo(
-        f"\n{len(previews)} experiments, at most about {human_duration(total)} on this machine "
+        f"\n{len(previews)} experiments, at most about {duration_text(total)} on this machine "
         "(every run at the costliest architecture and to its last epoch).\n"
         "Memory: the lightest architecture with one sample at a time … the heaviest with the whole "
         "effective batch."
@@ -119,8 +113,8 @@ def architectures(
                 row["architecture"],
                 ", ".join(row["extreme"]),
                 f"{row['n_parameters']:,}",
-                human_count(row["training_flops_per_sample"]),
-                human_bytes(row["memory_bytes_one_sample"]),
+                flops_text(row["training_flops_per_sample"]),
+                bytes_text(row["memory_bytes_one_sample"]),
             )
             for row in rows
         ],

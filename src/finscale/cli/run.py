@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,11 +97,14 @@ def _resumable(run_dir: Path) -> Iterator[None]:
     """Tell a user who stops how to go on."""
     try:
         yield
-    except StopRequestedError as error:
+    except (StopRequestedError, KeyboardInterrupt) as error:
+        what = str(error) or "interrupted"
         study = RunDirectory(run_dir).study
+        if not study.exists():
+            raise StopRequestedError(f"{what}; nothing has been written yet") from error
+        command = shlex.join(["finscale", "run", str(study), "--out", str(run_dir)])
         raise StopRequestedError(
-            f"{error}; everything finished is kept; go on with: "
-            f"finscale run {study} --out {run_dir}"
+            f"{what}; everything finished is kept; go on with: {command}"
         ) from error
 
 

@@ -45,17 +45,24 @@ def forward_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
     A product of an (a × b) and a (b × c) matrix counts ``2abc``; a window costs
 
     - embedding: ``2 n w d``
-    - per layer, projections: ``2 n (4d²)``; feed-forward: ``2 n (2df)``
-    - per layer, attention: scores ``q kᵀ`` and their product with ``v``, ``2 n² d`` each, whatever
+    - per layer, queries, keys and values: ``2 n (3d²)``; the output projection and the
+      feed-forward layer at m patches: ``2 m (d² + 2df)``
+    - per layer, attention: scores ``q kᵀ`` and their product with ``v``, ``2 m n d`` each, whatever
       the number of heads
     - head: ``2d``
+
+    with m = n in every layer but the last, which is read at one patch: m = 1.
 
     Norms, activations, softmax, dropout, biases and additions are left out, as is usual (Kaplan et
     al. 2020, "Scaling Laws for Neural Language Models", table 1).
     """
     n, d, f = shape.n_patches, arch.d_model, arch.d_ff
-    layer = 2 * n * (4 * d * d + 2 * d * f) + 4 * n * n * d
-    return 2 * n * shape.patch_width * d + arch.n_layers * layer + 2 * d
+
+    def layer(m: int) -> int:
+        return 2 * n * 3 * d * d + 2 * m * (d * d + 2 * d * f) + 4 * m * n * d
+
+    layers = (arch.n_layers - 1) * layer(n) + layer(1)
+    return 2 * n * shape.patch_width * d + layers + 2 * d
 
 
 def training_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
@@ -75,15 +82,15 @@ def activation_groups(
 
     The residual stream and the norms' statistics are fp32 also under autocast; the rest has
     ``bytes_per_value``. Equal to what the built model keeps on the CPU; a GPU keeps less, for its
-    fused attention keeps no weights and its masks are bytes. Per layer and patch:
+    fused attention keeps no weights and its masks are bytes. Per layer, read at m patches (one in
+    the last layer, all n in the others):
 
-    - norms: the residual stream twice, ``2d``, and mean and reciprocal deviation of each
-    - attention: the input of the first projection ``d``; queries, keys and values ``3d``; the
-      weights ``h n``; the input of the last projection ``d``
-    - feed-forward: its input ``d``; the input and the output of the GELU, ``2f``
-    - dropout: two masks of ``d`` 16-bit values
-
-    The final norm sees one patch, but keeps the residual stream that patch is a part of.
+    - norms: the residual stream before attention ``n d`` and before the feed-forward layer ``m d``,
+      with mean and reciprocal deviation of each patch
+    - attention: the input of the first projection ``n d``; queries, keys and values ``3 n d``; the
+      weights ``h m n``; the input of the last projection ``m d``
+    - feed-forward: its input ``m d``; the input and the output of the GELU, ``2 m f``
+    - dropout: two masks of ``m d`` 16-bit values
 
     Parameters
     ----------
@@ -104,15 +111,16 @@ def activation_groups(
             f"bytes_per_value is {bytes_per_value}; give 4 for fp32 or 2 for autocast to bf16"
         )
     n, d, f = shape.n_patches, arch.d_model, arch.d_ff
-    stream_bytes, statistics_bytes = _FP32_BYTES * n * d, _FP32_BYTES * 2
+    # Patches read, summed over the layers.
+    n_read = (arch.n_layers - 1) * n + 1
+    n_all = arch.n_layers * n
+    n_normed = n_all + n_read + 1
     return {
         "embedding": bytes_per_value * n * shape.patch_width,
-        "norms": 2 * arch.n_layers * (stream_bytes + n * statistics_bytes)
-        + stream_bytes
-        + statistics_bytes,
-        "attention": arch.n_layers * bytes_per_value * (5 * n * d + arch.n_heads * n * n),
-        "feed_forward": arch.n_layers * bytes_per_value * n * (d + 2 * f),
-        "dropout": arch.n_layers * 2 * _MASK_BYTES * n * d if dropout > 0 else 0,
+        "norms": n_normed * _FP32_BYTES * (d + 2),
+        "attention": bytes_per_value * (4 * n_all * d + n_read * (d + arch.n_heads * n)),
+        "feed_forward": bytes_per_value * n_read * (d + 2 * f),
+        "dropout": 2 * _MASK_BYTES * n_read * d if dropout > 0 else 0,
         "head": bytes_per_value * d,
     }
 
@@ -138,7 +146,7 @@ def training_memory_bytes(
     - 16 bytes per parameter: weight, gradient and AdamW's two moments in fp32; under autocast also
       the cast weight
     - per sample, the activations kept for the backward pass
-    - per sample, what the last feed-forward layer's backward pass works on: the gradients of the
+    - per sample, at most what a feed-forward layer's backward pass works on: the gradients of the
       GELU's output and input, ``2 n f``, and of the residual stream and its branch, ``2 n d``
 
     The interpreter, libraries, data and the allocator's slack are not included; the slack was

@@ -1,6 +1,6 @@
 """Building blocks of the patch transformer.
 
-Shape suffixes: B batch, N patches, D d_model, H heads, K head dimension.
+Shape suffixes: B batch, N patches, M patches that are read, D d_model, H heads, K head dimension.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Dropout(nn.Module):
         self._generator.manual_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop and rescale values of ``x``, batch first, in training; return ``x`` in evaluation."""
+        """Drop and rescale values of ``x``, batch first, in training; else return ``x``."""
         if not self.training or self._n_drop_levels == 0:
             return x
         if x.device.type != "cpu":
@@ -92,8 +92,8 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-def attend(qkv_3BHNK: Tensor) -> Tensor:
-    """Scaled dot-product attention of every patch to every patch.
+def attend(qkv_3BHNK: Tensor, n_read: int) -> Tensor:
+    """Scaled dot-product attention of the last ``n_read`` patches to all patches.
 
     ``softmax(q k^T / sqrt(K)) v``: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
 
@@ -101,24 +101,26 @@ def attend(qkv_3BHNK: Tensor) -> Tensor:
     ----------
     qkv_3BHNK
         Queries, keys and values, stacked.
+    n_read
+        M, the patches whose outputs are read.
 
     Returns
     -------
     Tensor
-        Shape (B, H, N, K).
+        Shape (B, H, M, K).
     """
     _, _, _, n_patches, head_dim = qkv_3BHNK.shape
     if qkv_3BHNK.device.type != "cpu" or n_patches > _EXPLICIT_ATTENTION_MAX_PATCHES:
         q_BHNK, k_BHNK, v_BHNK = qkv_3BHNK.unbind(0)
-        return functional.scaled_dot_product_attention(q_BHNK, k_BHNK, v_BHNK)
+        return functional.scaled_dot_product_attention(q_BHNK[:, :, -n_read:], k_BHNK, v_BHNK)
     # The CPU's fused kernel is slow on short sequences, and so is a softmax along a short last
     # dimension. Scores with the keys first put the softmax on a strided dimension, which PyTorch
     # vectorises.
     q_BHNK, k_BHNK, v_BHNK = qkv_3BHNK.contiguous().unbind(0)
-    scores_BHNN = (k_BHNK @ q_BHNK.mT) * head_dim**-0.5
-    weights_BHNN = scores_BHNN.softmax(-2)
-    mixed_BHNK: Tensor = weights_BHNN.mT @ v_BHNK
-    return mixed_BHNK
+    scores_BHNM = (k_BHNK @ q_BHNK[:, :, -n_read:].mT) * head_dim**-0.5
+    weights_BHNM = scores_BHNM.softmax(-2)
+    mixed_BHMK: Tensor = weights_BHNM.mT @ v_BHNK
+    return mixed_BHMK
 
 
 class SelfAttention(nn.Module):
@@ -130,13 +132,13 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(d_model, 3 * d_model)
         self.out = Linear(d_model, d_model, gain=output_gain)
 
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """Mix the patches of each sample; the shape is kept."""
+    def forward(self, x_BND: Tensor, n_read: int) -> Tensor:
+        """Mix the patches of each sample; return the last ``n_read`` of them, (B, M, D)."""
         n_batch, n_patches, d_model = x_BND.shape
         qkv = self.qkv(x_BND).view(n_batch, n_patches, 3, self.n_heads, -1)
-        y_BHNK = attend(qkv.permute(2, 0, 3, 1, 4))
-        out_BND: Tensor = self.out(y_BHNK.transpose(1, 2).reshape(n_batch, n_patches, d_model))
-        return out_BND
+        y_BHMK = attend(qkv.permute(2, 0, 3, 1, 4), n_read)
+        out_BMD: Tensor = self.out(y_BHMK.transpose(1, 2).reshape(n_batch, n_read, d_model))
+        return out_BMD
 
 
 class FeedForward(nn.Module):
@@ -180,10 +182,13 @@ class Block(nn.Module):
         self.attention_dropout = Dropout(dropout)
         self.feed_forward_dropout = Dropout(dropout)
 
-    def forward(self, x_BND: Tensor) -> Tensor:
-        """Add what attention and the feed-forward layer make of ``x_BND`` to it."""
-        x_BND = x_BND + self.attention_dropout(self.attention(self.attention_norm(x_BND)))
-        branch_BND: Tensor = self.feed_forward_dropout(
-            self.feed_forward(self.feed_forward_norm(x_BND))
-        )
-        return x_BND + branch_BND
+    def forward(self, x_BND: Tensor, n_read: int) -> Tensor:
+        """Add what attention and the feed-forward layer make of ``x_BND`` to it.
+
+        Only the last ``n_read`` patches are computed beyond their keys and values, and returned:
+        the block before the head is read at one patch, and the rest of its work would be lost.
+        """
+        mixed_BMD: Tensor = self.attention(self.attention_norm(x_BND), n_read)
+        x_BMD = x_BND[:, -n_read:] + self.attention_dropout(mixed_BMD)
+        branch_BMD: Tensor = self.feed_forward(self.feed_forward_norm(x_BMD))
+        return x_BMD + self.feed_forward_dropout(branch_BMD)

@@ -97,9 +97,10 @@ class PatchTransformer(nn.Module):
             Logits, shape (B,).
         """
         h_BND = self.embedding(self._patches(x_BLF)) + self.positions_ND
-        for block in self.blocks:
-            h_BND = block(h_BND)
-        latest_BD = self.final_norm(h_BND[:, -1])
+        *blocks, last_block = self.blocks
+        for block in blocks:
+            h_BND = block(h_BND, n_read=self.shape.n_patches)
+        latest_BD = self.final_norm(last_block(h_BND, n_read=1)[:, -1])
         logits_B: Tensor = self.head(latest_BD).squeeze(-1)
         return logits_B
 

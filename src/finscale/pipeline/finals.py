@@ -23,7 +23,15 @@ from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
 from finscale.progress import RunStart
-from finscale.records import CurvePoint, EnsembleRecord, FinalRecord, Scores, TrialRecord
+from finscale.records import (
+    CurvePoint,
+    EnsembleRecord,
+    FinalRecord,
+    Identity,
+    Scores,
+    TrialRecord,
+)
+from finscale.rundir import ExperimentFiles
 from finscale.search.objective import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
@@ -90,7 +98,7 @@ def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> 
     """Score the final runs and the average of their probabilities, on validation and test."""
     jobs = final_jobs(run, best)
     average = run.cell_fields(f"average/trial_{best.trial:04d}_of_{len(jobs)}")
-    if average["uid"] in book and _predictions_are_of(run, best):
+    if average["uid"] in book and held_predictions(run.files) == (run.identity, best.trial):
         return
     records = []
     by_seed: list[Probabilities] = []
@@ -117,6 +125,14 @@ def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> 
             scores=score_parts(run.data, mean),
         )
     )
+
+
+def held_predictions(files: ExperimentFiles) -> tuple[Identity, int] | None:
+    """Return the identity and trial of the predictions on the disk; None if there are none."""
+    if not (files.predictions.exists() and files.model_card.exists()):
+        return None
+    card = read_json(files.model_card)
+    return Identity(**card["identity"]), card["trial"]
 
 
 def score_parts(data: CellData, probabilities: Probabilities) -> Scores:
@@ -147,14 +163,6 @@ def part_frames(
         for part in SCORED_PARTS
         for rows in [data.split.part(part)]
     ]
-
-
-def _predictions_are_of(run: ExperimentRun, best: TrialRecord) -> bool:
-    """Return whether the predictions on the disk are of this trial, data, settings and code."""
-    if not (run.files.predictions.exists() and run.files.model_card.exists()):
-        return False
-    card = read_json(run.files.model_card)
-    return (card["identity"], card["trial"]) == (run.identity.model_dump(), best.trial)
 
 
 def _score_final(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 
-from finscale.dataset import CellData, Market, load_market, prepare_cell, study_cells
-from finscale.errors import StudyError
+from finscale.dataset import (
+    CellData,
+    Market,
+    check_schedule,
+    load_market,
+    prepare_cell,
+    study_cells,
+)
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.machine.device import choose_device
 from finscale.records import Identity
@@ -48,7 +53,7 @@ def prepare(study: Study) -> PreparedStudy:
     device = choose_device(study.machine)
     market = load_market(study)
     cells = {cell.name: prepare_cell(study, market, cell) for cell in study_cells(study)}
-    _check_schedule(study, cells)
+    check_schedule(study, min(len(data.split.train) for data in cells.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.
     identities = {
@@ -60,16 +65,3 @@ def prepare(study: Study) -> PreparedStudy:
         for one in experiments
     }
     return PreparedStudy(study, market, cells, experiments, identities, device)
-
-
-def _check_schedule(study: Study, cells: dict[str, CellData]) -> None:
-    """Refuse a warm-up that the shortest run would not survive: it would be a dead knob."""
-    n_train = min(len(data.split.train) for data in cells.values())
-    shortest = min(study.search.space.epochs) * math.ceil(n_train / study.training.effective_batch)
-    longest_warmup = max(study.search.space.warmup_steps)
-    if longest_warmup >= shortest:
-        raise StudyError(
-            f"search.space.warmup_steps: got {longest_warmup}; the shortest run has {shortest} "
-            f"steps ({min(study.search.space.epochs)} epochs of {n_train} samples in batches of "
-            f"{study.training.effective_batch}); give fewer warm-up steps or more epochs"
-        )

@@ -11,6 +11,7 @@ from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
@@ -81,7 +82,10 @@ def _predictions(
         if path.exists():
             frames.setdefault(cell, []).append(read_predictions(path))
     for experiment in prepared.experiments:
-        if experiment.name in scored:
-            path = directory.experiment(experiment.name).predictions
-            frames.setdefault(experiment.cell_name, []).append(read_predictions(path))
+        files = directory.experiment(experiment.name)
+        held = held_predictions(files) if experiment.name in scored else None
+        # They may be those of other settings: an experiment left out since would mix them in.
+        if held is not None and held[0] == prepared.identities[experiment.name]:
+            frame = read_predictions(files.predictions)
+            frames.setdefault(experiment.cell_name, []).append(frame)
     return {cell: pl.concat(parts) for cell, parts in frames.items()}

@@ -22,7 +22,6 @@ from finscale.report.theme import (
     GREY,
     ORANGE,
     SKY,
-    count_text,
     display,
     dress,
     legend_once,
@@ -30,6 +29,7 @@ from finscale.report.theme import (
     two_parts,
 )
 from finscale.scaling.ledger import BASE_RATE, PARTS
+from finscale.units import count_text
 
 __all__ = [
     "architectures",

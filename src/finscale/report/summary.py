@@ -15,9 +15,8 @@ from finscale.scaling.ledger import (
     baselines,
     best_baseline,
     by_cell,
-    cell_name,
 )
-from finscale.study import Study
+from finscale.study import Study, cell_name
 
 QUESTION = (
     "Does the log-loss of a transformer on unseen market data fall as its parameters grow, "

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from finscale.records import CellRecord, Record
-from finscale.report.theme import count_text, display
+from finscale.report.theme import display
 from finscale.scaling.ledger import BASE_RATE, PARTS
+from finscale.units import count_text
 
 COLLAPSED_MARK = "†"
 NOTHING = "–"

@@ -138,14 +138,6 @@ def display(name: str | None) -> str:
     return "" if name is None else name.replace("_", " ")
 
 
-def count_text(count: float) -> str:
-    """Format a parameter count with three significant digits: 2.41M."""
-    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if count >= unit:
-            return f"{count / unit:.3g}{suffix}"
-    return f"{count:g}"
-
-
 def round_ticks(low: float, high: float) -> list[float]:
     """Return round values within [low, high] for a logarithmic axis, finer if there are few."""
     ticks: list[float] = []

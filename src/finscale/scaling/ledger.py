@@ -20,6 +20,7 @@ from finscale.records import (
     Scores,
 )
 from finscale.scaling.verdict import Point, judge
+from finscale.study import cell_name
 
 _RecordT = TypeVar("_RecordT", bound=CellRecord)
 
@@ -30,11 +31,6 @@ BASE_RATE = "base_rate"
 """The baseline from which skill is measured; it is not among those to be chosen from."""
 
 NO_FINALS = "no budget has a final run yet"
-
-
-def cell_name(horizon_bars: int, task: str) -> str:
-    """Name the horizon and task that experiments of all budgets share."""
-    return f"h{horizon_bars}_{task}"
 
 
 def by_cell(records: Sequence[Record]) -> dict[str, list[Record]]:

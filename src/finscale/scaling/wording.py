@@ -14,6 +14,7 @@ import numpy as np
 from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, LawFit
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point
 from finscale.scaling.uncertainty import Interval, LawIntervals
+from finscale.units import count_text
 
 Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
 
@@ -61,8 +62,8 @@ def _finding(
     low, high = points[0].n_parameters, points[-1].n_parameters
     percent = f"{100 * intervals[-1].confidence:g}%"
     over = (
-        f"over {_count(len(points), 'budget')} spanning {_times(high / low)} ({_size(low)} to "
-        f"{_size(high)} parameters) it changes by "
+        f"over {_count(len(points), 'budget')} spanning {_times(high / low)} ({count_text(low)} to "
+        f"{count_text(high)} parameters) it changes by "
         f"{_signed(intervals[-1].loss_difference, percent)} from the smallest to the largest"
     )
     if kind == "no_evidence":
@@ -134,8 +135,8 @@ def extrapolation_warning(kind: Kind, points: Sequence[Point]) -> str:
     if kind in ("no_evidence", "too_few_points"):
         return "There is no law to extrapolate."
     return (
-        f"The fit describes sizes from {_size(points[0].n_parameters)} to "
-        f"{_size(points[-1].n_parameters)} parameters; a loss "
+        f"The fit describes sizes from {count_text(points[0].n_parameters)} to "
+        f"{count_text(points[-1].n_parameters)} parameters; a loss "
         f"outside them, the floor E included, is an extrapolation that these data cannot check."
     )
 
@@ -169,14 +170,6 @@ def _count(number: int, noun: str) -> str:
 
 def _times(ratio: float) -> str:
     return f"×{ratio:.0f}" if ratio >= 9.5 else f"×{ratio:.2g}"
-
-
-def _size(n: int) -> str:
-    """Format a parameter count with three significant digits: 2.41M."""
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if n >= unit:
-            return f"{n / unit:.3g}{name}"
-    return str(n)
 
 
 def _signed(interval: Interval, percent: str) -> str:

@@ -1,0 +1,121 @@
+"""The contract every baseline keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from finscale.baselines import tabular
+from finscale.baselines.tabular import FittedBaseline
+from finscale.dataset import CellData
+from finscale.evaluation.metrics import log_loss
+from finscale.study import BaselineName
+from tiny import CELL, tiny_prepared
+
+NAMES: tuple[BaselineName, ...] = get_args(BaselineName)
+
+
+@pytest.fixture(scope="module")
+def data() -> CellData:
+    return tiny_prepared().cells[CELL]
+
+
+@pytest.fixture(autouse=True)
+def _small_forest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty trees keep the contract as five hundred do, in a tenth of the time."""
+    grow = tabular.RandomForestClassifier
+
+    def grow_small(**options: Any) -> Any:
+        return grow(**(options | {"n_estimators": 50, "n_jobs": 1}))
+
+    monkeypatch.setattr(tabular, "RandomForestClassifier", grow_small)
+
+
+def scored_rows(data: CellData) -> np.ndarray:
+    return np.concatenate([data.split.validation, data.split.test])
+
+
+def predictions(name: BaselineName, data: CellData, seed: int = 1) -> np.ndarray:
+    return FittedBaseline(name, data, seed).predict(scored_rows(data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probabilities_for_every_row(name: BaselineName, data: CellData) -> None:
+    rows = scored_rows(data)
+    p = predictions(name, data)
+    assert p.shape == rows.shape
+    assert p.dtype == np.float64
+    assert np.isfinite(p).all()
+    assert 0 <= p.min() <= p.max() <= 1
+    assert p.std() > 0.01 or name == "base_rate"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_predictions(name: BaselineName, data: CellData) -> None:
+    assert np.array_equal(predictions(name, data), predictions(name, data))
+
+
+def test_another_seed_grows_another_forest(data: CellData) -> None:
+    one, other = (predictions("random_forest", data, seed) for seed in (1, 2))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_label_outside_of_training_is_used(name: BaselineName, data: CellData) -> None:
+    labels_T = np.full_like(data.labels_T, np.nan)
+    labels_T[data.split.train] = data.labels_T[data.split.train]
+    blind = replace(data, labels_T=labels_T)
+    assert np.array_equal(predictions(name, blind), predictions(name, data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prediction_does_not_depend_on_other_rows(name: BaselineName, data: CellData) -> None:
+    scaled_TF = data.scaled_TF.copy()
+    scaled_TF[data.split.test] = 0.0
+    fitted, other = (
+        FittedBaseline(name, one, 1) for one in (data, replace(data, scaled_TF=scaled_TF))
+    )
+    rows = data.split.validation
+    assert np.array_equal(fitted.predict(rows), other.predict(rows))
+    assert fitted.predict(rows[7:8]) == pytest.approx(fitted.predict(rows)[7:8], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"base_rate"}))
+def test_training_labels_are_used(name: BaselineName, data: CellData) -> None:
+    flipped = replace(data, labels_T=1 - data.labels_T)
+    assert not np.allclose(predictions(name, flipped), predictions(name, data), atol=0.05)
+
+
+def test_the_base_rate_is_the_training_parts_whatever_the_row(data: CellData) -> None:
+    rate = data.labels_T[data.split.train].mean()
+    assert 0.05 < rate < 0.5
+    assert predictions("base_rate", data) == pytest.approx(float(rate), abs=1e-7)
+
+
+def test_logistic_volatility_sees_volatility_and_nothing_else(data: CellData) -> None:
+    volatility = np.array([family == "volatility" for family in data.families])
+    assert 0 < volatility.sum() < len(volatility)
+    noise_TF = np.random.default_rng(0).standard_normal(data.scaled_TF.shape).astype(np.float32)
+    others = replace(data, scaled_TF=np.where(volatility, data.scaled_TF, noise_TF))
+    itself = replace(data, scaled_TF=np.where(volatility, noise_TF, data.scaled_TF))
+    plain = predictions("logistic_volatility", data)
+    assert np.array_equal(predictions("logistic_volatility", others), plain)
+    assert not np.allclose(predictions("logistic_volatility", itself), plain, atol=0.05)
+    assert not np.allclose(
+        predictions("logistic_all", others), predictions("logistic_all", data), atol=0.05
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"base_rate"}))
+def test_a_planted_signal_is_found(name: BaselineName, data: CellData) -> None:
+    column = data.families.index("volatility")
+    signal_T = data.scaled_TF[:, column]
+    middle = np.median(signal_T[data.split.train])
+    planted = replace(data, labels_T=(signal_T > middle).astype(np.float32))
+    rows = data.split.validation
+    p = FittedBaseline(name, planted, 1).predict(rows)
+    labels = planted.labels_T[rows]
+    assert log_loss(p, labels) < 0.5 * log_loss(np.full(len(rows), 0.5), labels)

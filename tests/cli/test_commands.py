@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import CommandLine
+from finscale import __version__
+from finscale.files import read_json
+from finscale.ladder.budgets import parse_budget
+from finscale.ladder.grid import architectures_within, default_grid
+from finscale.machine import doctor
+from finscale.models.architecture import InputShape
+from finscale.pipeline import run as pipeline_run
+from finscale.rundir import RunDirectory
+from tiny import NAMES, raw_records, write_study
+
+STUDIES = Path(__file__).parents[2] / "studies"
+SHAPE = InputShape(n_features=25, context_length=60, patch_length=10, patch_stride=5)
+
+
+def document(text: str) -> Any:
+    """Return the one JSON document that a text is."""
+    value, end = json.JSONDecoder().raw_decode(text)
+    assert text[end:] == "\n"
+    return value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _known_speed() -> Any:
+    """Estimates of time need a rate; measuring one is for its own test."""
+    from finscale import preview
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(preview, "matrix_flops_per_s", lambda _: 1e12)
+        yield
+
+
+def test_version(finscale: CommandLine) -> None:
+    assert finscale("--version").out == f"{__version__}\n"
+
+
+def test_help_lists_the_commands(finscale: CommandLine) -> None:
+    finished = finscale("--help")
+    assert finished.code == 0
+    for command in ("run", "preview", "status", "stop", "report", "doctor", "features"):
+        assert command in finished.out
+
+
+# --- run ----------------------------------------------------------------------------------------
+
+
+def test_a_run_prints_table_verdict_and_report(finscale: CommandLine, tmp_path: Path) -> None:
+    finished = finscale("run", write_study(tmp_path))
+    assert finished.code == 0
+    for budget in ("1.5K", "2.5K", "logistic_volatility", "Too few points for a verdict"):
+        assert budget in finished.out
+    assert finished.out.rstrip().endswith("report: runs/tiny/report.html")
+    assert f"experiment 1/2 {NAMES[0]}: 0 of 4 trials done" in finished.err
+    assert (tmp_path / "runs" / "tiny" / "summary.json").exists()
+
+
+def test_json_is_the_summary_and_nothing_else(
+    finscale: CommandLine, copied: RunDirectory, tmp_path: Path
+) -> None:
+    finished = finscale("run", write_study(tmp_path), "--out", copied.root, "--json")
+    assert finished.code == 0
+    assert document(finished.out) == read_json(copied.summary)
+
+
+@pytest.mark.parametrize("stage", ["search", "train", "evaluate", "fit", "report"])
+def test_a_stage_of_a_finished_run(finscale: CommandLine, copied: RunDirectory, stage: str) -> None:
+    before = raw_records(copied.ledger)
+    finished = finscale(stage, copied.root, "--json")
+    assert finished.code == 0
+    expected = read_json(copied.summary) if stage == "report" else {"failures": {}}
+    assert document(finished.out) == expected
+    assert raw_records(copied.ledger) == before
+
+
+def test_settings_can_be_overridden(finscale: CommandLine, tmp_path: Path) -> None:
+    finished = finscale(
+        *("run", write_study(tmp_path), "--out", "r", "--only", "1.5K_*"),
+        *("--set", "search.n_trials=1", "--set", "name=other"),
+    )
+    assert finished.code == 0
+    records = raw_records(RunDirectory(tmp_path / "r").ledger)
+    assert [r["experiment"] for r in records if r["kind"] == "trial"] == [NAMES[0]]
+
+
+def test_failed_experiments_exit_with_3(
+    finscale: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_finals = pipeline_run.train_finals
+
+    def fails(run: Any, best: Any) -> None:
+        if run.experiment.name == NAMES[0]:
+            raise RuntimeError("out of luck")
+        train_finals(run, best)
+
+    monkeypatch.setattr(pipeline_run, "train_finals", fails)
+    finished = finscale("run", write_study(tmp_path), "--out", "r", "--json")
+    assert finished.code == 3
+    assert document(finished.out)["failures"] == {NAMES[0]: "out of luck"}
+    assert "Traceback" not in finished.err
+    assert finished.err.rstrip().endswith(
+        f"finscale: 1 experiments failed ({NAMES[0]}); the reasons are in "
+        "r/logs/finscale.log; run again to retry them"
+    )
+
+
+def test_stop_asks_the_run_to_stop(finscale: CommandLine, copied: RunDirectory) -> None:
+    finished = finscale("stop", copied.root)
+    assert (finished.code, finished.out) == (0, "")
+    assert copied.stop_file.exists()
+
+
+# --- What looks ahead ---------------------------------------------------------------------------
+
+
+def test_preview_of_the_reference_study(finscale: CommandLine) -> None:
+    previews = document(finscale("preview", STUDIES / "reference.yaml", "--json").out)
+    assert [one["name"] for one in previews] == [
+        f"{budget}_h{horizon}_threshold_1pct"
+        for budget in ("2M", "20M", "200M", "2B")
+        for horizon in (1, 3, 5)
+    ]
+    for one in previews:
+        budget = parse_budget(one["budget"])
+        cells = architectures_within(budget, default_grid(budget), SHAPE, 0.25)
+        assert one["n_architectures"] == len(cells)
+        assert one["n_trials"] == 50
+        assert 6 <= one["n_extremes"] <= 10
+        assert 0.75 * budget.n_parameters <= one["n_parameters_min"]
+        assert one["n_parameters_max"] <= 1.25 * budget.n_parameters
+
+
+def test_preview_of_the_smoke_test(finscale: CommandLine) -> None:
+    [one] = document(finscale("preview", STUDIES / "smoke_2b.yaml", "--json").out)
+    assert (one["name"], one["n_trials"]) == ("2B_h1_threshold_1pct", 3)
+
+
+def test_preview_of_the_quickstart_as_a_table(finscale: CommandLine) -> None:
+    finished = finscale("preview", STUDIES / "quickstart.yaml")
+    assert finished.code == 0
+    assert "160K_h5_threshold_1pct" in finished.out
+    assert "12 experiments, at most about" in finished.out
+
+
+@pytest.mark.parametrize("budget", ["2M", "20K"])
+def test_architectures(finscale: CommandLine, budget: str) -> None:
+    target = parse_budget(budget)
+    cells = architectures_within(target, default_grid(target), SHAPE, 0.25)
+    rows = document(finscale("architectures", budget, "--json").out)
+    assert [row["architecture"] for row in rows] == [cell.label for cell in cells]
+    table = finscale("architectures", budget).out
+    assert all(cell.label in table for cell in cells)
+    narrow = document(finscale("architectures", budget, "--features", "5", "--json").out)
+    assert {row["n_parameters"] for row in narrow} != {row["n_parameters"] for row in rows}
+
+
+def test_features(finscale: CommandLine) -> None:
+    rows = document(finscale("features", "list", "--json").out)
+    assert len(rows) == 25
+    table = finscale("features", "list", "a25").out
+    assert all(row["name"] in table for row in rows)
+
+
+def test_doctor(finscale: CommandLine, tmp_path: Path) -> None:
+    finished = finscale("doctor", "--json")
+    findings = document(finished.out)
+    names = ["python", "device", "memory", "disk", "data", "storage"]
+    assert [one["name"] for one in findings] == names
+    assert finished.code == (0 if all(one["ok"] for one in findings) else 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_names_what_is_not_in_order(
+    finscale: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_MIN_DISK_GIB", 1e9)
+    finished = finscale("doctor")
+    assert finished.code == 2
+    assert "FAILED" in finished.out
+    assert "make room for a run directory" in finished.out
+    assert "disk" in finished.err
+    assert "Traceback" not in finished.err
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_of_a_finished_run(finscale: CommandLine, finished: RunDirectory) -> None:
+    states = document(finscale("status", finished.root, "--json").out)
+    assert [(one["name"], one["state"]) for one in states] == [(name, "done") for name in NAMES]
+    for one in states:
+        best = read_json(finished.experiment(one["name"]).best)
+        assert one["n_trials_done"] == one["n_trials"] == 4
+        assert one["n_finals"] == 3
+        assert one["best_validation_skill"] == best["validation_skill"]
+    table = finscale("status", finished.root).out
+    assert all(name in table for name in NAMES)
+
+
+def test_status_of_a_run_that_has_just_begun(
+    finscale: CommandLine, tmp_path: Path, copied: RunDirectory
+) -> None:
+    copied.ledger.path.unlink()
+    states = document(finscale("status", copied.root, "--json").out)
+    assert [one["state"] for one in states] == ["waiting", "waiting"]
+    assert states[0]["best_architecture"] is None
+    assert finscale("status", copied.root).code == 0

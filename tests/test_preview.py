@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finscale import preview
+from finscale.errors import StudyError
+from finscale.models.architecture import Architecture
+from finscale.models.cost import count_parameters, training_flops_per_sample
+from finscale.preview import matrix_flops_per_s, preview_study
+from tiny import CELL, NAMES, tiny_prepared, tiny_study
+
+RATE = 1e9
+
+
+@pytest.fixture(autouse=True)
+def _known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "matrix_flops_per_s", lambda _: RATE)
+    monkeypatch.setattr(preview, "use_threads", lambda _: 1)
+
+
+def test_the_cost_of_the_tiny_study() -> None:
+    prepared = tiny_prepared()
+    previews = preview_study(prepared.study)
+    assert [one.name for one in previews] == list(NAMES)
+    for one, experiment in zip(previews, prepared.experiments, strict=True):
+        shape = experiment.shape
+        counts = [count_parameters(cell, shape) for cell in experiment.architectures]
+        flops = [training_flops_per_sample(cell, shape) for cell in experiment.architectures]
+        assert one.n_architectures == len(counts)
+        assert (one.n_parameters_min, one.n_parameters_max) == (min(counts), max(counts))
+        assert (one.flops_per_sample_min, one.flops_per_sample_max) == (min(flops), max(flops))
+        assert one.n_train == len(prepared.cells[CELL].split.train)
+        # 4 trials and 3 seeds, of 2 epochs at most.
+        assert one.training_flops_max == 7 * 2 * one.n_train * max(flops)
+        assert one.time_estimate_s == pytest.approx(one.training_flops_max / (0.25 * RATE))
+        assert one.grid_hash == experiment.grid_hash
+        assert 0 < one.memory_bytes_min < one.memory_bytes_max
+
+
+def test_the_bound_on_memory_is_that_of_the_widest_with_the_whole_batch() -> None:
+    [small, large] = (
+        preview_study(tiny_study({"training.effective_batch": size, "ladder.budgets": ["2.5K"]}))[0]
+        for size in (256, 512)
+    )
+    parameters_bytes = 16 * small.n_parameters_max
+    activations = small.memory_bytes_max - parameters_bytes
+    assert large.memory_bytes_max - parameters_bytes == pytest.approx(2 * activations, rel=0.01)
+    assert large.memory_bytes_min == small.memory_bytes_min
+
+
+def test_fields_are_ready_for_json() -> None:
+    [first, _] = preview_study(tiny_study())
+    values = first.as_dict()
+    assert values["budget"] == "1.5K"
+    assert {type(value) for value in values.values()} <= {str, int, float}
+
+
+def test_a_study_that_cannot_be_run_cannot_be_previewed() -> None:
+    with pytest.raises(StudyError, match="search.space.warmup_steps: got 40"):
+        preview_study(tiny_study({"search.space.warmup_steps": [40]}))
+
+
+def test_the_rate_is_measured() -> None:
+    n_threads = torch.get_num_threads()
+    rate = matrix_flops_per_s(torch.device("cpu"), size=128)
+    assert 1e6 < rate < 1e16
+    assert torch.get_num_threads() == n_threads
+
+
+def test_the_grid_is_the_tiny_one() -> None:
+    # Guards the tests above against a grid of one.
+    cells = tiny_prepared().experiments[-1].architectures
+    assert len(cells) == 8
+    assert Architecture(8, 1, 2, 32) in cells
