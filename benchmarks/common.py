@@ -9,8 +9,12 @@ from collections.abc import Callable
 import torch
 
 from finscale.dataset import Cell, CellData, load_market, prepare_cell
+from finscale.ladder.batching import Batching
 from finscale.machine.environment import describe_environment
-from finscale.study import BundledData, DateSplit, Study
+from finscale.models.architecture import Architecture, InputShape
+from finscale.study import BundledData, DateSplit, Study, Training
+from finscale.training.loop import TrainingRun
+from finscale.training.recipe import Recipe, TrainingJob
 
 
 def bundled_study() -> Study:
@@ -23,6 +27,23 @@ def bundled_cell(horizon_bars: int) -> CellData:
     """Return its data for one horizon."""
     study = bundled_study()
     return prepare_cell(study, load_market(study), Cell(horizon_bars, "threshold_1pct"))
+
+
+def training_run(
+    data: CellData, architecture: str, *, effective_batch: int, precision: str = "fp32"
+) -> TrainingRun:
+    """Return a run of the training engine on the CPU, ready for its first epoch."""
+    job = TrainingJob(
+        architecture=Architecture.parse(architecture),
+        shape=InputShape(25, 60, 10, 5),
+        recipe=Recipe(1e-4, 1e-2, 0.1, 10, 1000),
+        settings=Training(effective_batch=effective_batch, patience=1000),
+        batching=Batching(effective_batch, 1),
+        seed=0,
+        base_rate=data.base_rate,
+        precision=precision,
+    )
+    return TrainingRun(data.windows(60, torch.device("cpu")), data.split, job)
 
 
 def print_machine() -> None:

@@ -14,19 +14,15 @@ import argparse
 from typing import Any
 
 import torch
-from common import bundled_cell, matrix_rate, median_s, print_machine
+from common import bundled_cell, matrix_rate, median_s, print_machine, training_run
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from finscale.dataset import CellData
-from finscale.ladder.batching import Batching
 from finscale.machine.device import choose_precision
 from finscale.models.architecture import Architecture, InputShape
 from finscale.models.cost import count_parameters
-from finscale.study import Training
-from finscale.training.loop import TrainingRun
-from finscale.training.recipe import Recipe, TrainingJob
 
 BATCH = 256
 SHAPE = InputShape(25, 60, 10, 5)
@@ -85,17 +81,8 @@ def plain_epoch(data: CellData, cell: Architecture, n_batches: int) -> Any:
 
 
 def our_epoch(data: CellData, cell: Architecture, n_batches: int) -> Any:
-    job = TrainingJob(
-        architecture=cell,
-        shape=SHAPE,
-        recipe=Recipe(1e-4, 1e-2, DROPOUT, 10, 100),
-        settings=Training(effective_batch=BATCH),
-        batching=Batching(BATCH, 1),
-        seed=0,
-        base_rate=data.base_rate,
-        precision=choose_precision("auto", torch.device("cpu"), cell.d_model),
-    )
-    run = TrainingRun(data.windows(60, torch.device("cpu")), data.split, job)
+    precision = choose_precision("auto", torch.device("cpu"), cell.d_model)
+    run = training_run(data, cell.label, effective_batch=BATCH, precision=precision)
 
     def epoch() -> None:
         for step, batch in zip(range(n_batches), run.batches(1), strict=False):

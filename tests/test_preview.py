@@ -57,7 +57,7 @@ def test_fields_are_ready_for_json() -> None:
 
 
 def test_a_study_that_cannot_be_run_cannot_be_previewed() -> None:
-    with pytest.raises(StudyError, match="search.space.warmup_steps: got 40"):
+    with pytest.raises(StudyError, match=r"search\.space\.warmup_steps: got 40"):
         preview_study(tiny_study({"search.space.warmup_steps": [40]}))
 
 

@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 # Before torch is loaded, which reads it once. OpenMP threads that wait for work spin by default,
 # and hold the cores that other processes need: a small model then trains up to 60 times slower
-# beside another program (benchmarks/thread_waiting.py). Whoever sets the variable is not overruled.
+# beside another program (benchmarks/threads.py). Whoever sets the variable is not overruled.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Loaded on first use, so that reading a ledger or fitting a law does not load torch.

@@ -200,7 +200,7 @@ def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:
         first_anchor=features.first_row + study.windows.context_length - 1,
         horizon_bars=cell.horizon_bars,
     )
-    base_rate = float(labels_T[split.train].mean())
+    base_rate = float(labels_T[split.train].mean(dtype=np.float64))
     if not 0 < base_rate < 1:
         raise SplitError(
             f"{cell.name}: every training label is {base_rate:.0f}; "

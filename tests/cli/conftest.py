@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import CommandLine
 
 from finscale.rundir import RunDirectory
-from command_line import CommandLine
 from tiny import finished_run
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from command_line import CommandLine, fault_of, names_in
+
 from tiny import NAMES, write_study
 
 ONE_CELL = {"d_model": [4], "n_layers": [1], "n_heads": [1], "ff_ratio": [2]}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from command_line import CommandLine
+
 from finscale import __version__
 from finscale.files import read_json
 from finscale.ladder.budgets import parse_budget

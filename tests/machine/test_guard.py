@@ -58,9 +58,16 @@ def test_a_stop_file_of_an_earlier_run_is_removed(stop: StopSignal, tmp_path: Pa
 
 def test_handlers_are_restored_after_an_error(stop: StopSignal) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with pytest.raises(ValueError, match="inside"), stop.listening():
-        assert [signal.getsignal(number) for number in SIGNALS] != before
-        raise ValueError("inside")
+    during: list[object] = []
+
+    def fail() -> None:
+        with stop.listening():
+            during.extend(signal.getsignal(number) for number in SIGNALS)
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert set(during).isdisjoint(before)
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 

@@ -7,10 +7,17 @@ import pytest
 
 from finscale.errors import RunDirectoryError
 from finscale.files import read_json
+from finscale.pipeline import results
 from finscale.pipeline import run as pipeline_run
 from finscale.pipeline.status import experiment_states
 from finscale.rundir import RunDirectory
 from tiny import NAMES, raw_records, run_tiny, tiny_study
+
+
+@pytest.fixture(autouse=True)
+def _short_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes as long as all the rest; what is drawn has tests of its own."""
+    monkeypatch.setattr(results, "render_report", lambda _: "<html>")
 
 
 @pytest.fixture
@@ -80,5 +87,7 @@ def test_damaged_final_weights_name_the_file_and_the_fix(copied: RunDirectory) -
 
 def test_a_search_storage_that_is_none_stops_the_run(copied: RunDirectory) -> None:
     copied.storage.write_bytes(b"not a database" * 100)
-    with pytest.raises(RunDirectoryError, match="search.db: cannot be opened as a search storage"):
+    with pytest.raises(
+        RunDirectoryError, match=r"search\.db: cannot be opened as a search storage"
+    ):
         run_tiny(copied.root)

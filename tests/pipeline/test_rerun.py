@@ -14,7 +14,7 @@ from finscale.errors import RunDirectoryError, StopRequestedError, StudyError
 from finscale.evaluation.metrics import log_loss
 from finscale.evaluation.predictions import read_predictions
 from finscale.files import exclusive_lock, read_json
-from finscale.pipeline import finals
+from finscale.pipeline import finals, results
 from finscale.pipeline.status import experiment_states
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
@@ -22,6 +22,12 @@ from finscale.search import objective
 from tiny import CELL, NAMES, outcome_of, raw_records, run_tiny, tiny_prepared, tiny_study
 
 STALE = {"training.min_delta": 0.002}
+
+
+@pytest.fixture(autouse=True)
+def _short_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes as long as all the rest; what is drawn has tests of its own."""
+    monkeypatch.setattr(results, "render_report", lambda _: "<html>")
 
 
 @pytest.fixture
@@ -205,8 +211,6 @@ def test_going_back_to_the_old_settings_uses_the_old_records_and_no_others(
 def test_predictions_of_other_settings_are_not_mixed_into_the_report(
     copied: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from finscale.pipeline import results
-
     shown: list[set[str]] = []
     render = results.render_report
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ def open_descriptors() -> list[str]:
     folder = Path("/proc/self/fd")
     if not folder.is_dir():
         pytest.skip("open files are not listed on this system")
-    return [os.readlink(file) for file in folder.iterdir() if file.is_symlink()]
+    return [str(file.readlink()) for file in folder.iterdir() if file.is_symlink()]
 
 
 def test_transactions_are_immediate_and_logged_ahead(tmp_path: Path) -> None:
@@ -28,9 +27,9 @@ def test_transactions_are_immediate_and_logged_ahead(tmp_path: Path) -> None:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
             # Inside an immediate transaction nobody else may begin one.
-            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
-                with pytest.raises(sqlite3.OperationalError, match="locked"):
-                    other.execute("BEGIN IMMEDIATE")
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
 
 
 def test_it_is_closed_after_the_block(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from finscale.study import Machine
 # Autocast costs a cast per weight and activation; below this width a CPU with bf16 instructions
 # loses more on them than it gains in the products (benchmarks/precision.py).
 _BF16_FROM_D_MODEL_ON_CPU = 128
+# Below this a second thread gains little, and loses much when another program wants its core
+# (benchmarks/threads.py).
+_SHARED_OUT_FROM_VALUES = 2**17
 # What training may take of the memory that is free: the rest is the optimiser's and the
 # allocator's slack, and on a CPU the user's other programs.
 _USABLE_MEMORY_FRAC = {"cuda": 0.9, "mps": 0.6, "cpu": 0.6}
@@ -49,9 +52,20 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def use_threads(machine: Machine) -> int:
-    """Set PyTorch's CPU threads as the study says, and return their number."""
-    n_threads = machine.n_threads or n_cores()
+def use_threads(machine: Machine, n_values: int | None = None) -> int:
+    """Set PyTorch's CPU threads, and return their number.
+
+    Unless the study gives a number it is one per core, but a single one for activations too small
+    to share out. A fixed rule, since sums taken by other numbers of threads can differ in the last
+    bit.
+
+    Parameters
+    ----------
+    n_values
+        Values in one activation of the model to train: micro-batch × patches × d_model.
+    """
+    small = n_values is not None and n_values < _SHARED_OUT_FROM_VALUES
+    n_threads = machine.n_threads or (1 if small else n_cores())
     torch.set_num_threads(n_threads)
     return n_threads
 

@@ -189,6 +189,7 @@ class Block(nn.Module):
         the block before the head is read at one patch, and the rest of its work would be lost.
         """
         mixed_BMD: Tensor = self.attention(self.attention_norm(x_BND), n_read)
-        x_BMD = x_BND[:, -n_read:] + self.attention_dropout(mixed_BMD)
+        x_BMD: Tensor = x_BND[:, -n_read:] + self.attention_dropout(mixed_BMD)
         branch_BMD: Tensor = self.feed_forward(self.feed_forward_norm(x_BMD))
-        return x_BMD + self.feed_forward_dropout(branch_BMD)
+        dropped_BMD: Tensor = self.feed_forward_dropout(branch_BMD)
+        return x_BMD + dropped_BMD

@@ -36,7 +36,7 @@ from finscale.search.objective import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
 from finscale.training.checkpoint import load_tensors, save_tensors
-from finscale.training.loop import EpochRecord, build_model, score, train
+from finscale.training.loop import EpochRecord, build_model, score
 from finscale.training.recipe import Recipe, TrainingJob
 
 SCORED_PARTS = ("validation", "test")
@@ -77,14 +77,7 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
             RunStart(run.experiment.name, f"seed {index}", describe_job(job), job.recipe.epochs)
         )
         checkpoint = run.files.checkpoint(name)
-        result = train(
-            windows,
-            run.data.split,
-            job,
-            on_epoch=_announce(run),
-            should_stop=run.should_stop,
-            checkpoint=checkpoint,
-        )
+        result = run.train(job, windows, on_epoch=_announce(run), checkpoint=checkpoint)
         header = {
             "best_epoch": result.best_epoch,
             "curve": [asdict(record) for record in result.curve],

@@ -16,7 +16,7 @@ from finscale.evaluation.metrics import log_loss, skill
 from finscale.experiments import Experiment
 from finscale.files import utc_now
 from finscale.ladder.batching import plan_batching
-from finscale.machine.device import choose_precision, usable_memory_bytes
+from finscale.machine.device import choose_precision, usable_memory_bytes, use_threads
 from finscale.models.architecture import Architecture
 from finscale.models.cost import count_parameters
 from finscale.progress import Progress, RunStart
@@ -26,7 +26,7 @@ from finscale.search.slots import FORCED, RECORD, slot_of
 from finscale.search.space import suggest
 from finscale.seeds import derive_seed
 from finscale.study import Study
-from finscale.training.loop import DivergedError, EpochRecord, train
+from finscale.training.loop import DivergedError, EpochRecord, TrainingResult, train
 from finscale.training.recipe import Recipe, TrainingJob
 from finscale.windows import Windows
 
@@ -75,6 +75,26 @@ class ExperimentRun:
             seed=seed,
             base_rate=self.data.base_rate,
             precision=precision,
+        )
+
+    def train(
+        self,
+        job: TrainingJob,
+        windows: Windows,
+        *,
+        on_epoch: Callable[[EpochRecord], None],
+        checkpoint: Path,
+    ) -> TrainingResult:
+        """Train a job on the experiment's anchors; see :func:`finscale.training.loop.train`."""
+        n_values = job.batching.micro_batch * job.shape.n_patches * job.architecture.d_model
+        use_threads(self.study.machine, n_values)
+        return train(
+            windows,
+            self.data.split,
+            job,
+            on_epoch=on_epoch,
+            should_stop=self.should_stop,
+            checkpoint=checkpoint,
         )
 
     def trial_checkpoint(self, slot: int) -> Path:
@@ -168,14 +188,7 @@ class Objective:
         checkpoint = run.trial_checkpoint(slot)
         started = time.monotonic()
         try:
-            result = train(
-                self._windows,
-                run.data.split,
-                job,
-                on_epoch=on_epoch,
-                should_stop=run.should_stop,
-                checkpoint=checkpoint,
-            )
+            result = run.train(job, self._windows, on_epoch=on_epoch, checkpoint=checkpoint)
         except optuna.TrialPruned:
             store("pruned", f"behind the median at epoch {len(curve)}", time.monotonic() - started)
             checkpoint.unlink(missing_ok=True)
