@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import torch
 from hypothesis import settings
 
 from finscale.market.bars import OHLCV, to_arrays
@@ -15,6 +17,15 @@ from finscale.market.sources.bundled import load_bundled
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# Bits may depend on the number of threads, which a run sets for its whole process.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from finscale.errors import RunDirectoryError, StopRequestedError, StudyError
 from finscale.evaluation.metrics import log_loss
 from finscale.evaluation.predictions import read_predictions
 from finscale.files import exclusive_lock, read_json
-from finscale.pipeline import finals, results
+from finscale.pipeline import results
 from finscale.pipeline.status import experiment_states
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
@@ -41,7 +41,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return train(windows, split, job, **options)
 
     monkeypatch.setattr(objective, "train", counted)
-    monkeypatch.setattr(finals, "train", counted)
     return seeds
 
 

@@ -345,6 +345,20 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been_killed(
     assert_resumed(run, tmp_path / "search.db", whole, kept)
 
 
+@pytest.mark.parametrize("n_calls", [2, 5, 7])
+def test_a_random_trial_killed_while_it_is_drawn_is_drawn_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_calls: int
+) -> None:
+    # Random draws follow each other: with the first ones given, the next would be other ones.
+    changes = {"search.n_trials": 2, "search.extremes_first": False, "search.n_startup_trials": 9}
+    run = tiny_run(tmp_path, changes)
+    reference = run_search(run, tmp_path / "reference.db")
+    with monkeypatch.context() as patched:
+        kill_when(patched, "suggest_categorical", n_calls, after=True)
+        interrupted(tmp_path, run, SystemExit)
+    assert outcomes(run_search(run, tmp_path / "search.db")) == outcomes(reference)
+
+
 @pytest.mark.parametrize("pruner", [True, False], ids=["pruned", "failed"])
 def test_a_record_left_by_a_kill_decides_how_the_trial_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pruner: bool

@@ -59,8 +59,8 @@ def central_recipe(space: Space) -> Recipe:
     The geometric mean of a log range, the lower middle of choices.
     """
     return Recipe(
-        learning_rate=_geometric_mean(space.learning_rate),
-        weight_decay=_geometric_mean(space.weight_decay),
+        learning_rate=math.sqrt(space.learning_rate.low * space.learning_rate.high),
+        weight_decay=math.sqrt(space.weight_decay.low * space.weight_decay.high),
         dropout=_middle(space.dropout),
         warmup_steps=_middle(space.warmup_steps),
         epochs=_middle(space.epochs),
@@ -81,11 +81,6 @@ def _conditional_name(name: str, chosen: dict[str, int]) -> str:
 
 def _suggest_log(trial: Trial, name: str, span: LogRange) -> float:
     return trial.suggest_float(name, span.low, span.high, log=True)
-
-
-def _geometric_mean(span: LogRange) -> float:
-    # Clamped, since rounding can put the mean of a range of one value just outside it.
-    return min(max(math.sqrt(span.low * span.high), span.low), span.high)
 
 
 def _middle(choices: Sequence[_Number]) -> _Number:
