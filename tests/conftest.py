@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from hypothesis import settings
 
 from finscale.market.bars import OHLCV, to_arrays
 from finscale.market.sources.bundled import load_bundled
+from finscale.rundir import RunDirectory
+from tiny import finished_run
 
 # Timings differ by a factor of ten between machines, so no example has a deadline; where many
 # share the results, everyone has to see the same ones.
@@ -36,3 +40,16 @@ def sp500() -> OHLCV:
 @pytest.fixture(scope="session")
 def nasdaq() -> OHLCV:
     return to_arrays(load_bundled("NASDAQ"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A finished run of the tiny study, to be looked at and not changed."""
+    return finished_run(tmp_path_factory)
+
+
+@pytest.fixture
+def copied(finished: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """A finished run of the tiny study to go on with."""
+    shutil.copytree(finished.root, tmp_path / "run")
+    return RunDirectory(tmp_path / "run")

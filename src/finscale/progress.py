@@ -19,7 +19,9 @@ class ExperimentStart:
     n_trials_done, n_trials
         Finished trials and the number asked for.
     n_finals
-        Final training runs still to come.
+        Final training runs, once the trials are done.
+    best
+        The best complete trial so far.
     """
 
     name: str
@@ -28,6 +30,7 @@ class ExperimentStart:
     n_trials_done: int
     n_trials: int
     n_finals: int
+    best: TrialRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,11 @@ class TrialRecord(CellRecord, ModelFields):
     """One finished training run of a search."""
 
     kind: Literal["trial"] = "trial"
-    trial: int = Field(description="the trial's number in the search storage")
+    trial: int = Field(description="its place in the search; a repeated trial keeps its place")
     forced: tuple[str, ...] = Field(description="the extremes it stands for; empty if sampled")
     state: Literal["complete", "pruned", "failed"]
     reason: str = Field(description="why it was pruned or failed, or how it ended")
-    validation_loss: float | None = Field(description="lowest over epochs; None if it failed")
+    validation_loss: float | None = Field(description="lowest over epochs; None if there was none")
     validation_skill: float | None
     train_loss: float | None = Field(description="at the epoch of the lowest validation loss")
     best_epoch: int | None

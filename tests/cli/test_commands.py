@@ -112,9 +112,17 @@ def test_failed_experiments_exit_with_3(
 
 
 def test_stop_asks_the_run_to_stop(finscale: CommandLine, copied: RunDirectory) -> None:
-    finished = finscale("stop", copied.root)
+    with exclusive_lock(copied.lock):
+        finished = finscale("stop", copied.root)
     assert (finished.code, finished.out) == (0, "")
     assert copied.stop_file.exists()
+
+
+def test_stop_says_that_nothing_is_running(finscale: CommandLine, copied: RunDirectory) -> None:
+    finished = finscale("stop", copied.root)
+    assert finished.code == 0
+    assert "nothing is running" in finished.err
+    assert not copied.stop_file.exists()
 
 
 # --- What looks ahead ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from finscale.dataset import CellData
 from finscale.splits import IntArray
@@ -49,6 +50,11 @@ _CLASSIFIERS: dict[BaselineName, Callable[[int], Classifier]] = {
 }
 
 
+def _one_openmp_thread() -> threadpool_limits:
+    """Boosting on a few thousand rows gains nothing from threads, and waits for them when busy."""
+    return threadpool_limits(1, user_api="openmp")
+
+
 class FittedBaseline:
     """A baseline fitted on the training anchors of a cell.
 
@@ -73,7 +79,8 @@ class FittedBaseline:
             ]
         )
         self._classifier = _CLASSIFIERS[name](seed)
-        self._classifier.fit(self._features(data.split.train), data.labels_T[data.split.train])
+        with _one_openmp_thread():
+            self._classifier.fit(self._features(data.split.train), data.labels_T[data.split.train])
 
     def predict(self, rows: IntArray) -> FloatArray:
         """Return the probability of label 1 at anchor rows."""

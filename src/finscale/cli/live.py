@@ -55,7 +55,7 @@ class LiveProgress(Progress):
 
     def experiment_started(self, start: ExperimentStart) -> None:
         """Show a new experiment."""
-        self._experiment, self._run, self._point, self._best = start, None, None, None
+        self._experiment, self._run, self._point, self._best = start, None, None, start.best
         self._n_runs_done = start.n_trials_done
         self._run_durations_s = []
 

@@ -11,8 +11,8 @@ import typer
 
 from finscale.cli.live import watching
 from finscale.cli.output import print_json, print_table
-from finscale.errors import ExperimentsFailedError, StopRequestedError
-from finscale.files import write_text_atomic
+from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
+from finscale.files import exclusive_lock, write_text_atomic
 from finscale.pipeline.run import RunOutcome, Stage, run_study
 from finscale.report.summary import summary_table
 from finscale.rundir import RunDirectory
@@ -56,8 +56,12 @@ def stop(run_dir: Path = RUN_DIR) -> None:
     """Ask a run to stop: it finishes its epoch, keeps everything and leaves."""
     directory = RunDirectory(run_dir)
     directory.require_run()
-    write_text_atomic(directory.stop_file, "stop\n")
-    typer.echo(f"asked {run_dir} to stop after its current epoch", err=True)
+    try:
+        with exclusive_lock(directory.lock):
+            typer.echo(f"nothing is running in {run_dir}", err=True)
+    except RunDirectoryError:
+        write_text_atomic(directory.stop_file, "stop\n")
+        typer.echo(f"asked {run_dir} to stop after its current epoch", err=True)
 
 
 def search(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:

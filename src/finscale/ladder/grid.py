@@ -5,13 +5,12 @@ What decides an architecture for a size is here; batch and schedule are decided 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
 
 from finscale.errors import LadderError
+from finscale.files import hash_json
 from finscale.ladder.budgets import Budget
 from finscale.models.architecture import Architecture, InputShape
 from finscale.models.cost import count_parameters
@@ -142,5 +141,4 @@ def grid_hash(architectures: Iterable[Architecture], shape: InputShape) -> str:
         "architectures": [cell.as_dict() for cell in sorted(set(architectures))],
         "shape": shape.as_dict(),
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]
+    return hash_json(content)[:_HASH_LENGTH]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.dataset import CellData
-from finscale.errors import StopRequestedError
+from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.evaluation.metrics import evaluate, sigmoid
 from finscale.evaluation.predictions import predictions_frame, write_predictions
 from finscale.files import read_json, write_json_atomic
@@ -161,7 +161,10 @@ def part_frames(
 def _score_final(
     run: ExperimentRun, best: TrialRecord, name: str, job: TrainingJob, index: int
 ) -> tuple[FinalRecord, Probabilities]:
-    tensors, header = load_tensors(run.files.weights(name))
+    weights = run.files.weights(name)
+    if not weights.exists():
+        raise RunDirectoryError(f"{weights}: not trained yet; run the train stage first")
+    tensors, header = load_tensors(weights)
     model = build_model(job, run.device)
     model.load_state_dict(tensors)
     windows = run.windows()

@@ -156,6 +156,7 @@ class _Run:
                 n_trials_done=len(self.book.trials(experiment.name)),
                 n_trials=self.prepared.study.search.n_trials,
                 n_finals=self.prepared.study.final.n_seeds,
+                best=self.book.best_trial(experiment.name),
             )
         )
 

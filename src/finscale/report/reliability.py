@@ -74,6 +74,8 @@ def reliability_diagram(
 
 def reliability_on_test(predictions: pl.DataFrame, model: str | None) -> list[ReliabilityBin]:
     """Return the reliability curve of a model without a seed on test; empty if it is not there."""
+    if model is None:
+        return []
     rows = predictions.filter(
         pl.col("part") == "test", pl.col("model") == model, pl.col("seed").is_null()
     )

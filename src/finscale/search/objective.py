@@ -12,10 +12,11 @@ import optuna
 import torch
 
 from finscale.dataset import CellData
+from finscale.errors import LadderError
 from finscale.evaluation.metrics import log_loss, skill
 from finscale.experiments import Experiment
 from finscale.files import utc_now
-from finscale.ladder.batching import plan_batching
+from finscale.ladder.batching import Batching, plan_batching
 from finscale.machine.device import choose_precision, usable_memory_bytes, use_threads
 from finscale.models.architecture import Architecture
 from finscale.models.cost import count_parameters
@@ -29,6 +30,9 @@ from finscale.study import Study
 from finscale.training.loop import DivergedError, EpochRecord, TrainingResult, train
 from finscale.training.recipe import Recipe, TrainingJob
 from finscale.windows import Windows
+
+# What ends one trial and not the search.
+TRIAL_FAILURES = (DivergedError, LadderError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,20 @@ class ExperimentRun:
         """Put the experiment's rows on the device."""
         return self.data.windows(self.study.windows.context_length, self.device)
 
-    def job(self, architecture: Architecture, recipe: Recipe, seed: int) -> TrainingJob:
+    def job(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        seed: int,
+        *,
+        batching: Batching | None = None,
+    ) -> TrainingJob:
         """Describe the training of one architecture with one recipe.
 
         Raises
         ------
         LadderError
-            If it does not fit in memory.
+            If no batching is given and even one sample at a time does not fit in memory.
         """
         settings = self.study.training
         precision = choose_precision(settings.precision, self.device, architecture.d_model)
@@ -64,7 +75,8 @@ class ExperimentRun:
             shape=self.experiment.shape,
             recipe=recipe,
             settings=settings,
-            batching=plan_batching(
+            batching=batching
+            or plan_batching(
                 architecture,
                 self.experiment.shape,
                 effective_batch=settings.effective_batch,
@@ -154,7 +166,15 @@ class Objective:
         architecture, recipe = suggest(trial, run.experiment.architectures, run.study.search.space)
         frozen = trial.study.get_trials(deepcopy=False)
         slot = slot_of(frozen[trial.number], frozen)
-        job = run.job(architecture, recipe, derive_seed(run.study.seed, run.experiment.name, slot))
+        seed = derive_seed(run.study.seed, run.experiment.name, slot)
+        too_large = None
+        try:
+            job = run.job(architecture, recipe, seed)
+        except LadderError as error:
+            # Recorded as a failed trial like any other, so that the search goes on without it.
+            too_large = error
+            one_by_one = Batching(1, run.study.training.effective_batch)
+            job = run.job(architecture, recipe, seed, batching=one_by_one)
         forced = tuple(trial.user_attrs.get(FORCED, {}).get("reasons", ()))
         label = f"trial {slot}" + (f" ({', '.join(forced)})" if forced else "")
         run.progress.run_started(
@@ -176,7 +196,7 @@ class Objective:
                     **run.cell_fields(f"trial/{slot}"),
                     **model_fields(job),
                     **self._outcome(curve),
-                    "trial": trial.number,
+                    "trial": slot,
                     "forced": forced,
                     "state": state,
                     "reason": reason,
@@ -188,12 +208,14 @@ class Objective:
         checkpoint = run.trial_checkpoint(slot)
         started = time.monotonic()
         try:
+            if too_large is not None:
+                raise too_large
             result = run.train(job, self._windows, on_epoch=on_epoch, checkpoint=checkpoint)
         except optuna.TrialPruned:
             store("pruned", f"behind the median at epoch {len(curve)}", time.monotonic() - started)
             checkpoint.unlink(missing_ok=True)
             raise
-        except (DivergedError, torch.OutOfMemoryError) as error:
+        except TRIAL_FAILURES as error:
             store("failed", str(error).splitlines()[0], time.monotonic() - started)
             checkpoint.unlink(missing_ok=True)
             raise

@@ -7,14 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 import optuna
-import torch
 from optuna.pruners import MedianPruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finscale.errors import StopRequestedError
 from finscale.records import TrialRecord
-from finscale.search.objective import ExperimentRun, Objective
+from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
 from finscale.search.sampler import SlotSeededSampler
 from finscale.search.slots import (
     FORCED,
@@ -26,7 +25,6 @@ from finscale.search.slots import (
 )
 from finscale.search.space import central_recipe, forced_parameters
 from finscale.seeds import derive_seed
-from finscale.training.loop import DivergedError
 from finscale.training.recipe import Recipe
 
 # Trials that must be complete before the median of a step says anything.
@@ -70,7 +68,7 @@ def search(
         study.optimize(
             objective,
             n_trials=1,
-            catch=(DivergedError, torch.OutOfMemoryError),
+            catch=TRIAL_FAILURES,
             callbacks=[after_trial],
         )
 

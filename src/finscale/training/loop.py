@@ -123,7 +123,7 @@ def train(
     DivergedError
         If a loss is not finite.
     StopRequestedError
-        If ``should_stop`` said so before the run was over.
+        If ``should_stop`` said so after an epoch, the last one included.
     """
     run = TrainingRun(windows, split, job)
     if checkpoint is not None and checkpoint.exists():
