@@ -8,7 +8,7 @@ import pytest
 from command_line import CommandLine
 
 from finscale import __version__
-from finscale.files import read_json
+from finscale.files import exclusive_lock, read_json
 from finscale.ladder.budgets import parse_budget
 from finscale.ladder.grid import architectures_within, default_grid
 from finscale.machine import doctor
