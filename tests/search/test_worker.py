@@ -226,6 +226,16 @@ def test_a_failed_trial_leaves_a_record_and_the_search_goes_on(
     assert run_search(run, path) == records
 
 
+def test_a_model_that_does_not_fit_in_memory_is_a_failed_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "usable_memory_bytes", lambda _: 10_000)
+    records = run_search(tiny_run(tmp_path, CHANGES), tmp_path / "search.db")
+    assert [record.state for record in records] == ["failed"] * N_TRIALS
+    assert all("one sample at a time needs" in record.reason for record in records)
+    assert all(record.micro_batch == 1 and not record.curve for record in records)
+
+
 def test_a_learning_rate_out_of_this_world_fails_every_trial(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
