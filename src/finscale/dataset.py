@@ -190,7 +190,7 @@ def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:
     Raises
     ------
     SplitError
-        If a part has no samples, or the training labels are all the same.
+        If a part has no samples, or its labels are all the same.
     """
     task, features = get_task(cell.task), market.features
     labels_T = label_rows(market.bars, task, cell.horizon_bars)
@@ -201,11 +201,13 @@ def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:
         horizon_bars=cell.horizon_bars,
     )
     base_rate = float(labels_T[split.train].mean(dtype=np.float64))
-    if not 0 < base_rate < 1:
-        raise SplitError(
-            f"{cell.name}: every training label is {base_rate:.0f}; "
-            "choose another task or horizon, or a longer training part"
-        )
+    for part in PARTS:
+        labels = labels_T[split.part(part)]
+        if labels.min() == labels.max():
+            raise SplitError(
+                f"{cell.name}: every {part} label is {labels[0]:.0f}, so there is nothing to "
+                "learn or score; choose another task or horizon, or move the split"
+            )
     # Rows that training windows see: from the first usable one to the last training anchor.
     seen_TF = features.values[features.first_row : split.train[-1] + 1]
     scaler = Scaler.fit(seen_TF, study.windows.clip)

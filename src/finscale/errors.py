@@ -6,7 +6,8 @@ from __future__ import annotations
 class FinscaleError(Exception):
     """Base of every error finscale raises on purpose.
 
-    The command line prints the message on one line and exits with ``exit_code``; a traceback is
+    The command line prints the message (a line; a list of bad settings takes one each) and exits
+    with ``exit_code``; a traceback is
     printed only for what is *not* a ``FinscaleError``, because that is a bug.
     """
 

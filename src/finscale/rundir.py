@@ -145,7 +145,8 @@ class RunDirectory:
         # Lock and log come first: a run that was killed in between is still a run.
         ours = {self.lock.name, self.log.parent.name}
         held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
-        if held - ours and not self.study.exists():
+        marks = {self.study.name, self.ledger.path.name, self.storage.name}
+        if held - ours and not held & marks:
             raise RunDirectoryError(
                 f"{self.root}: holds files that are not a finscale run; choose another --out"
             )

@@ -44,10 +44,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _budget_label(label: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMB]", label):
-        raise ValueError("write a budget as a number with K, M or B: 5K, 1.5M, 2B")
-    return label
+def _budget_label(label: str | int) -> str:
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMB]|[1-9]\d*", str(label)):
+        raise ValueError("write a budget as 5K, 1.5M, 2B or a whole number of parameters")
+    return str(label)
 
 
 def _study_name(name: str) -> str:
@@ -56,7 +56,7 @@ def _study_name(name: str) -> str:
     return name
 
 
-BudgetLabel = Annotated[str, AfterValidator(_budget_label)]
+BudgetLabel = Annotated[str | int, AfterValidator(_budget_label)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 
 

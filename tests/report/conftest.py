@@ -24,7 +24,7 @@ from finscale.records import (
 )
 from finscale.report.page import ReportInput
 from finscale.report.summary import build_summary
-from finscale.scaling.ledger import judge_cells
+from finscale.scaling.ledger import count_test_scorings, judge_cells
 from finscale.study import Study
 
 SIZES = {
@@ -71,6 +71,7 @@ class Run:
             scaling=self.scaling,
             failures=self.failures,
             stale=self.stale,
+            test_scorings=count_test_scorings(self.records),
         )
 
     def report_input(self, **changes: Any) -> ReportInput:

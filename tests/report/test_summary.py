@@ -8,7 +8,7 @@ import pytest
 from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
 from finscale.report.budget_summary import best_trial
 from finscale.report.summary import build_summary, summary_table
-from finscale.scaling.ledger import judge_cells
+from finscale.scaling.ledger import count_test_scorings, judge_cells
 
 
 def cell_of(summary, name):
@@ -17,7 +17,15 @@ def cell_of(summary, name):
 
 def summarise(run, records):
     scaling = judge_cells(records, n_bootstrap=200, confidence=0.95, seed=0)
-    return build_summary(run.study, records, data={}, scaling=scaling, failures={}, stale={})
+    return build_summary(
+        run.study,
+        records,
+        data={},
+        scaling=scaling,
+        failures={},
+        stale={},
+        test_scorings=count_test_scorings(records),
+    )
 
 
 def test_summary_is_json_with_every_cell_of_the_study(run):

@@ -5,41 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-import typer
-
-from finscale import __version__
-from finscale.cli import inspect, plan, run
 from finscale.errors import FinscaleError
-
-app = typer.Typer(
-    name="finscale",
-    help="Do neural scaling laws hold for transformers on financial time series?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-run.register(app)
-plan.register(app)
-inspect.register(app)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _version: bool = typer.Option(
-        False,
-        "--version",
-        callback=_print_version,
-        is_eager=True,
-        help="Print the version and exit.",
-    ),
-) -> None:
-    """Take the options that stand before a command."""
 
 
 def main() -> None:
@@ -49,14 +15,23 @@ def main() -> None:
     experiments failed, 130 stopped on request.
     """
     try:
+        # Loading torch takes seconds, in which Ctrl-C is as likely as later.
+        from finscale.cli.app import app  # noqa: PLC0415
+
         app()
     except FinscaleError as error:
-        typer.echo(f"finscale: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("finscale: interrupted; everything finished is kept", err=True)
-        sys.exit(130)
+        _fail("interrupted; everything finished is kept", 130)
     except BrokenPipeError:
         # The reader went away (| head). Nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}; make room or check the path, and run again", 2)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    sys.stderr.write(f"finscale: {message}\n")
+    sys.exit(exit_code)

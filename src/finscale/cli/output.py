@@ -26,11 +26,16 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left:
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < n_left else "right", no_wrap=True)
+        text = index < n_left
+        # Numbers stay whole in a narrow terminal; it is names that are folded.
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    terminal = Console()
     # Piped into a file or a pager, a table is as wide as it needs to be.
-    if not console.is_terminal:
-        console = Console(width=240)
-    console.print(table)
+    console = terminal if terminal.is_terminal else Console(width=240)
+    with console.capture() as printed:
+        console.print(table)
+    sys.stdout.write(printed.get())

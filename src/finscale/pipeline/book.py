@@ -52,6 +52,7 @@ class RecordBook:
         self._directory = directory
         self._identities = identities
         self._all = read_records(directory.ledger)
+        self._damaged_lines = directory.ledger.read().damaged_lines
         self._uids = {record.uid for record in self._all}
 
     @property
@@ -67,6 +68,24 @@ class RecordBook:
             for record in self._all
             if record.experiment in self._identities and record.experiment not in current
         }
+
+    @property
+    def all(self) -> tuple[Record, ...]:
+        """Every record, stale ones too."""
+        return tuple(self._all)
+
+    @property
+    def damaged_lines(self) -> list[int]:
+        """Numbers of the ledger's lines that cannot be read, from 1."""
+        return self._damaged_lines
+
+    def describe_damage(self) -> str:
+        """Say which lines are damaged, and what to do."""
+        lines = ", ".join(map(str, self.damaged_lines))
+        return (
+            f"{self._directory.ledger.path}: line {lines} is damaged and not used; "
+            "finscale run makes what is missing again"
+        )
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._uids

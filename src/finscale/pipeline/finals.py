@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from finscale.dataset import CellData
 from finscale.errors import RunDirectoryError, StopRequestedError
@@ -36,7 +37,7 @@ from finscale.search.objective import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
 from finscale.training.checkpoint import load_tensors, save_tensors
-from finscale.training.loop import EpochRecord, build_model, score
+from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
 
 SCORED_PARTS = ("validation", "test")
@@ -69,7 +70,7 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
     windows = run.windows()
     for index, (name, job) in enumerate(final_jobs(run, best).items()):
         weights = run.files.weights(name)
-        if weights.exists():
+        if weights.exists() and load_tensors(weights)[1]["job"] == job_hash(job):
             continue
         if run.should_stop():
             raise StopRequestedError("stopped on request")
@@ -79,6 +80,7 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
         checkpoint = run.files.checkpoint(name)
         result = run.train(job, windows, on_epoch=_announce(run), checkpoint=checkpoint)
         header = {
+            "job": job_hash(job),
             "best_epoch": result.best_epoch,
             "curve": [asdict(record) for record in result.curve],
             "duration_s": result.duration_s,
@@ -124,8 +126,12 @@ def held_predictions(files: ExperimentFiles) -> tuple[Identity, int] | None:
     """Return the identity and trial of the predictions on the disk; None if there are none."""
     if not (files.predictions.exists() and files.model_card.exists()):
         return None
-    card = read_json(files.model_card)
-    return Identity(**card["identity"]), card["trial"]
+    try:
+        card = read_json(files.model_card)
+        return Identity(**card["identity"]), card["trial"]
+    except (RunDirectoryError, KeyError, TypeError, ValidationError):
+        # Damaged, and made anew from the weights as if it were missing.
+        return None
 
 
 def score_parts(data: CellData, probabilities: Probabilities) -> Scores:
@@ -165,6 +171,8 @@ def _score_final(
     if not weights.exists():
         raise RunDirectoryError(f"{weights}: not trained yet; run the train stage first")
     tensors, header = load_tensors(weights)
+    if header["job"] != job_hash(job):
+        raise RunDirectoryError(f"{weights}: weights of another run; run the train stage again")
     model = build_model(job, run.device)
     model.load_state_dict(tensors)
     windows = run.windows()

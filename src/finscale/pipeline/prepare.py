@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from finscale.dataset import (
     CellData,
     Market,
@@ -15,14 +13,13 @@ from finscale.dataset import (
     study_cells,
 )
 from finscale.experiments import Experiment, code_hash, plan_experiments
-from finscale.machine.device import choose_device
 from finscale.records import Identity
 from finscale.study import Study
 
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study with its data, matrix and device.
+    """A study with its data and matrix.
 
     Attributes
     ----------
@@ -38,11 +35,10 @@ class PreparedStudy:
     cells: dict[str, CellData]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
-    device: torch.device
 
 
 def prepare(study: Study) -> PreparedStudy:
-    """Plan the matrix, load the data and choose the device.
+    """Plan the matrix and load the data.
 
     Raises
     ------
@@ -50,7 +46,6 @@ def prepare(study: Study) -> PreparedStudy:
         If anything in the study cannot be done; nothing has been written then.
     """
     experiments = plan_experiments(study)
-    device = choose_device(study.machine)
     market = load_market(study)
     cells = {cell.name: prepare_cell(study, market, cell) for cell in study_cells(study)}
     check_schedule(study, min(len(data.split.train) for data in cells.values()))
@@ -64,4 +59,4 @@ def prepare(study: Study) -> PreparedStudy:
         one.name: identities[one.cell_name].model_copy(update={"grid": one.grid_hash})
         for one in experiments
     }
-    return PreparedStudy(study, market, cells, experiments, identities, device)
+    return PreparedStudy(study, market, cells, experiments, identities)

@@ -17,7 +17,7 @@ from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
-from finscale.scaling.ledger import judge_cells
+from finscale.scaling.ledger import count_test_scorings, judge_cells
 from finscale.seeds import derive_seed
 from finscale.study import Study
 
@@ -47,6 +47,7 @@ def write_report(
         scaling=scaling,
         failures=read_failures(directory, prepared.experiments),
         stale=book.stale(),
+        test_scorings=count_test_scorings(book.all),
     )
     page = render_report(
         ReportInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import logging
 from collections.abc import Callable, Sequence
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from optuna.storages import BaseStorage
 
-from finscale.errors import FinscaleError, StopRequestedError, StudyError
+from finscale.errors import FinscaleError, RunDirectoryError, StopRequestedError, StudyError
 from finscale.experiments import Experiment, code_hash, code_version
 from finscale.files import exclusive_lock, log_to, utc_now, write_json_atomic, write_text_atomic
-from finscale.machine.device import use_threads
+from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
@@ -29,8 +31,12 @@ from finscale.search.objective import ExperimentRun
 from finscale.search.storage import open_storage
 from finscale.search.worker import search
 from finscale.study import Study
+from finscale.study_file import load_study
 
 Stage = Literal["search", "train", "evaluate", "fit", "report"]
+# Errors after which no experiment can be recorded, so that there is no point in going on.
+_NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_MAKE_RESULTS = {"search", "train", "evaluate"}
 STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
 
 log = logging.getLogger(__name__)
@@ -85,14 +91,22 @@ def run_study(
     progress = Tee(TextProgress(log.info), progress or Progress())
     directory = RunDirectory(out)
     directory.require_usable()
+    _require_same_study(study, directory)
     prepared = prepare(study)
     chosen = _choose(prepared.experiments, only, start_from)
+    # A run made elsewhere can be fitted and reported here: only making results needs its device.
+    device = choose_device(study.machine) if _MAKE_RESULTS & set(stages) else None
     use_threads(study.machine)
     with exclusive_lock(directory.lock), log_to(directory.log):
-        run = _Run(prepared, directory, progress)
-        stop = StopSignal(directory.stop_file)
-        with stop.listening():
-            failures = run.experiments(chosen, stages, stop)
+        # Read before anything is written: a ledger of another version is refused untouched.
+        run = _Run(prepared, directory, RecordBook(directory, prepared.identities), progress)
+        run.write_inputs()
+        failures: dict[str, str] = {}
+        if device is not None:
+            write_json_atomic(directory.environment, describe_environment(device, code_hash()))
+            stop = StopSignal(directory.stop_file)
+            with stop.listening():
+                failures = run.experiments(chosen, stages, device, stop)
         if "fit" in stages:
             fit_laws(study, directory, run.book)
         summary = None
@@ -101,43 +115,50 @@ def run_study(
     return RunOutcome(directory, summary, failures)
 
 
+@dataclass(frozen=True)
 class _Run:
     """One process at work in a run directory."""
 
-    def __init__(
-        self, prepared: PreparedStudy, directory: RunDirectory, progress: Progress
-    ) -> None:
-        self.prepared, self.directory, self.progress = prepared, directory, progress
-        # Read before anything is written: a ledger of another version is refused untouched.
-        self.book = RecordBook(directory, prepared.identities)
-        write_text_atomic(directory.study, prepared.study.to_yaml())
-        write_json_atomic(directory.environment, describe_environment(prepared.device, code_hash()))
-        cells = {name: cell.describe() for name, cell in prepared.cells.items()}
-        write_json_atomic(directory.data, prepared.market.describe() | {"cells": cells})
+    prepared: PreparedStudy
+    directory: RunDirectory
+    book: RecordBook
+    progress: Progress
+
+    def write_inputs(self) -> None:
+        """Write what the run is made from, and say what of it has changed or is damaged."""
+        write_text_atomic(self.directory.study, self.prepared.study.to_yaml())
+        cells = {name: cell.describe() for name, cell in self.prepared.cells.items()}
+        write_json_atomic(self.directory.data, self.prepared.market.describe() | {"cells": cells})
         for name, parts in self.book.stale().items():
-            progress.message(
+            self.progress.message(
                 f"{name}: earlier records were made with other {', '.join(parts)}; "
                 "they are kept, and not used"
             )
+        if self.book.damaged_lines:
+            self.progress.message(self.book.describe_damage())
 
     def experiments(
-        self, chosen: Sequence[Experiment], stages: Sequence[Stage], stop: StopSignal
+        self,
+        chosen: Sequence[Experiment],
+        stages: Sequence[Stage],
+        device: torch.device,
+        stop: StopSignal,
     ) -> dict[str, str]:
         """Run the chosen experiments' stages; a failure is recorded and the rest goes on."""
         if "evaluate" in stages:
             score_baselines(self.prepared, self.directory, self.book, self.progress)
-        if not {"search", "train", "evaluate"} & set(stages):
-            return {}
         failures = {}
         with open_storage(self.directory.storage) as storage:
             for number, experiment in enumerate(chosen, start=1):
                 failure_file = self.directory.experiment(experiment.name).failure
                 try:
                     self._announce(experiment, number, len(chosen))
-                    self._run_one(experiment, stages, storage, stop)
+                    self._run_one(experiment, stages, device, storage, stop)
                 except StopRequestedError:
                     raise
                 except Exception as error:  # one experiment must not take the others down
+                    if isinstance(error, OSError) and error.errno in _NO_MORE_WRITES:
+                        raise
                     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                     log.exception("%s failed", experiment.name)
                     failures[experiment.name] = reason
@@ -164,6 +185,7 @@ class _Run:
         self,
         experiment: Experiment,
         stages: Sequence[Stage],
+        device: torch.device,
         storage: BaseStorage,
         stop: Callable[[], bool],
     ) -> None:
@@ -173,13 +195,13 @@ class _Run:
             data=self.prepared.cells[experiment.cell_name],
             identity=self.prepared.identities[experiment.name],
             code_version=code_version(),
-            device=self.prepared.device,
+            device=device,
             files=self.directory.experiment(experiment.name),
             progress=self.progress,
             should_stop=stop,
         )
         if "search" in stages:
-            search(run, storage, self._take)
+            search(run, storage, self._take, recorded=self.book.trials(experiment.name))
             self.book.refresh(experiment.name)
         best = self.book.best_trial(experiment.name)
         if best is None:
@@ -194,6 +216,17 @@ class _Run:
     def _take(self, record: TrialRecord) -> None:
         if self.book.add(record):
             self.progress.run_finished(record)
+
+
+def _require_same_study(study: Study, directory: RunDirectory) -> None:
+    """Refuse to bury one study's run under another's."""
+    if directory.study.exists():
+        known = load_study(directory.study).name
+        if known != study.name:
+            raise RunDirectoryError(
+                f"{directory.root}: holds a run of study {known!r}, and this one is "
+                f"{study.name!r}; choose another --out"
+            )
 
 
 def _choose(

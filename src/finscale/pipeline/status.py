@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finscale.errors import RunDirectoryError
 from finscale.files import read_json
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.prepare import prepare
@@ -50,8 +49,7 @@ def experiment_states(study: Study, run_dir: Path) -> list[ExperimentState]:
         If it is not a run directory, or its data cannot be had any more.
     """
     directory = RunDirectory(run_dir)
-    if not directory.study.is_file():
-        raise RunDirectoryError(f"{run_dir}: no finscale run here")
+    directory.require_run()
     prepared = prepare(study)
     book = RecordBook(directory, prepared.identities)
     stale, current = book.stale(), book.current

@@ -13,7 +13,12 @@ _MEANS = ("log_loss", "skill", "brier", "auc", "average_precision", "calibration
 
 
 def summarise_budget(
-    records: Sequence[Record], *, n_seeds: int, failure: str | None, changed: Sequence[str]
+    records: Sequence[Record],
+    *,
+    n_seeds: int,
+    failure: str | None,
+    changed: Sequence[str],
+    n_test_scorings: int,
 ) -> dict[str, Any]:
     """Summarise one experiment; see `finscale.report.summary.build_summary` for the fields.
 
@@ -27,9 +32,10 @@ def summarise_budget(
         Why the experiment failed; None if it did not.
     changed
         What has changed since records that are now stale.
+    n_test_scorings
+        Recipes and settings that were ever scored on the experiment's test rows.
     """
     trials = [record for record in records if isinstance(record, TrialRecord)]
-    scored_recipes = {record.trial for record in records if isinstance(record, FinalRecord)}
     finals = winning_finals(records)
     ensemble = winning_ensemble(records)
     winner = finals[0] if finals else None
@@ -60,7 +66,7 @@ def summarise_budget(
         "seed_average": average,
         "collapsed": bool(collapsed_on),
         "collapsed_on": collapsed_on,
-        "n_test_scorings": len(scored_recipes),
+        "n_test_scorings": n_test_scorings,
     }
     return result | {"flags": _flags(result, n_seeds, failure, changed)}
 

@@ -272,9 +272,11 @@ def _scorings(summary: Mapping[str, Any]) -> str:
         return "The test part has not been scored yet."
     more = {name: n for name, n in times.items() if n > 1}
     if not more:
-        return "In every experiment the test part was scored for one recipe only."
-    listed = ", ".join(f"{name} ({n} recipes)" for name, n in more.items())
+        return (
+            "In every experiment the test part was scored once, for one recipe under one setting."
+        )
+    listed = ", ".join(f"{name} ({n} times)" for name, n in more.items())
     return (
-        "The test part was scored for one recipe in every experiment except "
+        "The test part was scored once in every experiment except "
         f"{listed}, where it is no longer untouched."
     )

@@ -43,6 +43,7 @@ def build_summary(
     scaling: Mapping[str, Any],
     failures: Mapping[str, str],
     stale: Mapping[str, tuple[str, ...]],
+    test_scorings: Mapping[str, int],
 ) -> dict[str, Any]:
     """Summarise a run, ready for JSON.
 
@@ -60,6 +61,9 @@ def build_summary(
         Experiment name to the reason it failed.
     stale
         Experiment name to the parts of its identity that have changed since its records.
+    test_scorings
+        Experiment name to how often its test rows were scored, by any settings; see
+        `finscale.scaling.ledger.count_test_scorings`.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def build_summary(
           several models. It tends to score better than any of them.
 
         ``collapsed_on`` names the parts on which the seed average (before there is one: every seed)
-        shows no resolution. ``n_test_scorings`` counts the recipes of the experiment that were ever
+        shows no resolution. ``n_test_scorings`` counts the recipes and settings that were ever
         scored on test; above 1 the test part is no longer untouched. ``flags`` says in words what
         a reader of the numbers has to know.
     """
@@ -88,6 +92,7 @@ def build_summary(
             data=data,
             failures=failures,
             stale=stale,
+            test_scorings=test_scorings,
         )
         for task in study.tasks
         for horizon in study.horizons
@@ -165,6 +170,7 @@ def _cell(
     data: Mapping[str, Any],
     failures: Mapping[str, str],
     stale: Mapping[str, tuple[str, ...]],
+    test_scorings: Mapping[str, int],
 ) -> dict[str, Any]:
     name = cell_name(horizon_bars, task)
     described = data.get("cells", {}).get(name, {})
@@ -178,6 +184,7 @@ def _cell(
             n_seeds=study.final.n_seeds,
             failure=failures.get(experiment),
             changed=stale.get(experiment, ()),
+            n_test_scorings=test_scorings.get(experiment, 0),
         )
     return {
         "cell": name,

@@ -6,6 +6,7 @@ budgets are compared with each other, and with the baselines scored on the same 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Any, Literal, TypeVar
@@ -39,6 +40,19 @@ def by_cell(records: Sequence[Record]) -> dict[str, list[Record]]:
     for record in records:
         cells.setdefault(cell_name(record.horizon_bars, record.task), []).append(record)
     return cells
+
+
+def count_test_scorings(records: Sequence[Record]) -> dict[str, int]:
+    """Count the recipes and settings that each experiment's test rows were ever scored for.
+
+    Stale records count as well: whoever changed a setting after a look at the test part has looked.
+    """
+    scored = {
+        (record.experiment, record.identity.fingerprint, record.trial)
+        for record in records
+        if isinstance(record, FinalRecord)
+    }
+    return dict(Counter(experiment for experiment, _, _ in scored))
 
 
 def winning_ensemble(records: Sequence[Record]) -> EnsembleRecord | None:

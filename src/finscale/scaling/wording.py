@@ -121,7 +121,7 @@ def _against(points: Sequence[Point], name: str, loss: float) -> str:
     verb = "beats" if n_better == 1 else "beat"
     return (
         f"{n_better} of {_count(len(points), 'budget')} {verb} {rival}, "
-        f"the best being {best.budget} ({best.mean_loss:.3f})"
+        f"the lowest being that of {best.budget} ({best.mean_loss:.3f})"
     )
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
-from optuna import Trial
+from optuna.trial import BaseTrial
 
 from finscale.models.architecture import Architecture
 from finscale.study import LogRange, Space
@@ -23,7 +23,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 def suggest(
-    trial: Trial, architectures: Sequence[Architecture], space: Space
+    trial: BaseTrial, architectures: Sequence[Architecture], space: Space
 ) -> tuple[Architecture, Recipe]:
     """Draw an architecture and a recipe; a trial with forced parameters gets those."""
     cells: Sequence[Architecture] = architectures
@@ -79,7 +79,7 @@ def _conditional_name(name: str, chosen: dict[str, int]) -> str:
     return name
 
 
-def _suggest_log(trial: Trial, name: str, span: LogRange) -> float:
+def _suggest_log(trial: BaseTrial, name: str, span: LogRange) -> float:
     return trial.suggest_float(name, span.low, span.high, log=True)
 
 

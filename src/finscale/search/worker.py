@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,18 +12,20 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finscale.errors import StopRequestedError
+from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
 from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
 from finscale.search.sampler import SlotSeededSampler
 from finscale.search.slots import (
     FORCED,
     RECORD,
+    SLOT,
     is_finished,
     repeat_attributes,
     slot_of,
     was_interrupted,
 )
-from finscale.search.space import central_recipe, forced_parameters
+from finscale.search.space import central_recipe, forced_parameters, suggest
 from finscale.seeds import derive_seed
 from finscale.training.recipe import Recipe
 
@@ -32,7 +34,11 @@ _PRUNE_AFTER_TRIALS = 5
 
 
 def search(
-    run: ExperimentRun, storage: BaseStorage, on_finished: Callable[[TrialRecord], None]
+    run: ExperimentRun,
+    storage: BaseStorage,
+    on_finished: Callable[[TrialRecord], None],
+    *,
+    recorded: Sequence[TrialRecord] = (),
 ) -> None:
     """Bring an experiment's search to its planned number of trials.
 
@@ -44,6 +50,9 @@ def search(
     on_finished
         Called with the record of every finished trial, also of those finished by an earlier
         process: what a crash kept from being written is written now.
+    recorded
+        The experiment's trials in the ledger. Those that the storage does not know, since it was
+        lost, are put back, not run again.
 
     Raises
     ------
@@ -51,6 +60,7 @@ def search(
         If the user asked to stop; the trial in progress is checkpointed.
     """
     study = open_search(run, storage)
+    _restore(run, study, recorded)
     _close_interrupted(run, study)
     for trial in study.get_trials(deepcopy=False):
         if is_finished(trial):
@@ -80,6 +90,8 @@ def open_search(run: ExperimentRun, storage: BaseStorage) -> optuna.Study:
     another grid are never mixed in.
     """
     settings = run.study.search
+    # TPE counts the extremes among its start-up trials; the setting counts random ones.
+    n_extremes = len(run.experiment.extremes) if settings.extremes_first else 0
     return optuna.create_study(
         study_name=f"{run.experiment.name}@{run.identity.fingerprint}",
         storage=storage,
@@ -87,7 +99,7 @@ def open_search(run: ExperimentRun, storage: BaseStorage) -> optuna.Study:
         load_if_exists=True,
         sampler=SlotSeededSampler(
             seed=derive_seed(run.study.seed, run.experiment.name),
-            n_startup_trials=settings.n_startup_trials,
+            n_startup_trials=n_extremes + settings.n_startup_trials,
         ),
         pruner=MedianPruner(
             n_startup_trials=_PRUNE_AFTER_TRIALS, n_warmup_steps=settings.prune_after_epochs
@@ -102,6 +114,38 @@ def n_finished(study: optuna.Study) -> int:
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord.model_validate(trial.user_attrs[RECORD])
+
+
+def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRecord]) -> None:
+    """Put trials of the ledger that the storage has lost back into it, in their slots."""
+    trials = study.get_trials(deepcopy=False)
+    known = {_record(trial).trial for trial in trials if RECORD in trial.user_attrs}
+    states = {
+        "complete": TrialState.COMPLETE,
+        "pruned": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+    }
+    for record in sorted(recorded, key=lambda one: one.trial):
+        if record.trial in known:
+            continue
+        architecture = Architecture.parse(record.architecture)
+        recipe = Recipe.from_dict(record.recipe)
+        parameters = forced_parameters(architecture, recipe)
+        drawn = optuna.trial.FixedTrial(parameters)
+        suggest(drawn, run.experiment.architectures, run.study.search.space)
+        attributes = {SLOT: record.trial, RECORD: record.model_dump(mode="json")}
+        if record.forced:
+            attributes[FORCED] = {"reasons": list(record.forced), "parameters": parameters}
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=states[record.state],
+                value=record.validation_loss if record.state == "complete" else None,
+                params=drawn.params,
+                distributions=drawn.distributions,
+                user_attrs=attributes,
+                intermediate_values={p.epoch: p.validation_loss for p in record.curve},
+            )
+        )
 
 
 def _close_interrupted(run: ExperimentRun, study: optuna.Study) -> None:

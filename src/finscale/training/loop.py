@@ -31,7 +31,7 @@ from finscale.windows import Windows
 
 # Windows scored at a time without gradients; bounds memory, does not change a result.
 _SCORING_BATCH = 1024
-# A long run is checkpointed this often, so that a crash costs minutes.
+# A long run is checkpointed at the first end of an epoch after this time.
 _CHECKPOINT_EVERY_S = 300.0
 
 
@@ -82,6 +82,18 @@ class TrainingResult:
     def train_loss(self) -> float:
         """Training loss (with dropout) of the best epoch."""
         return self.curve[self.best_epoch - 1].train_loss
+
+
+def job_hash(job: TrainingJob) -> str:
+    """Hash what a run's outcome depends on: equal on the CPU for equal hashes and data.
+
+    The cut into micro-batches is left out: it follows the memory that is free. On a CPU the result
+    does not depend on it; elsewhere dropout masks are drawn per micro-batch, and the results of two
+    cuts agree in distribution.
+    """
+    content = asdict(job) | {"settings": job.settings.model_dump(mode="json")}
+    del content["batching"]
+    return hash_json(content)
 
 
 def build_model(job: TrainingJob, device: torch.device) -> PatchTransformer:
@@ -282,12 +294,6 @@ class TrainingRun:
             duration_s=self.progress.duration_s,
         )
 
-    def _job_hash(self) -> str:
-        job = asdict(self.job) | {"settings": self.job.settings.model_dump(mode="json")}
-        # The cut into micro-batches follows the memory that is free and does not change the run.
-        del job["batching"]
-        return hash_json(job)
-
     def save(self, path: Path) -> None:
         """Write everything the rest of the run depends on."""
         state = self.optimizer.state_dict()["state"]
@@ -300,7 +306,7 @@ class TrainingRun:
                 for name, tensor in values.items()
             },
         }
-        save_tensors(path, tensors, {"job": self._job_hash(), "progress": asdict(self.progress)})
+        save_tensors(path, tensors, {"job": job_hash(self.job), "progress": asdict(self.progress)})
 
     def restore(self, path: Path) -> None:
         """Take up a run where :meth:`save` left it.
@@ -311,7 +317,7 @@ class TrainingRun:
             If the checkpoint is damaged or belongs to another job.
         """
         tensors, header = load_tensors(path)
-        if header["job"] != self._job_hash():
+        if header["job"] != job_hash(self.job):
             raise RunDirectoryError(f"{path}: checkpoint of another run; remove it to train again")
         progress = header["progress"]
         progress["curve"] = [EpochRecord(**record) for record in progress["curve"]]
