@@ -23,8 +23,9 @@ from finscale.features.build import build_features
 from finscale.features.tiers import tier_features
 from finscale.market.bars import OHLCV
 from finscale.study import BundledData, FileData, Study
+from finscale.study_file import parse_study
 from finscale.tasks import get_task, label_rows
-from tiny import tiny_study
+from tiny import tiny_settings, tiny_study
 
 STUDY = tiny_study()
 CELL = Cell(1, "threshold_1pct")
@@ -98,7 +99,7 @@ def test_scaling_is_by_the_rows_that_training_sees(market: Market, data: CellDat
 
 
 def test_nothing_of_training_depends_on_later_rows(market: Market, data: CellData) -> None:
-    later = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop, 1.5))
+    later = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop, 1.003))
     other = prepare_cell(STUDY, later, CELL)
     assert other.base_rate == data.base_rate
     assert np.array_equal(other.scaler.median_F, data.scaler.median_F)
@@ -112,7 +113,7 @@ def test_nothing_of_training_depends_on_later_rows(market: Market, data: CellDat
 
 
 def test_a_change_of_the_training_rows_shows(market: Market, data: CellData) -> None:
-    earlier = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop - 300, 1.5))
+    earlier = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop - 300, 1.003))
     other = prepare_cell(STUDY, earlier, CELL)
     assert other.base_rate != data.base_rate
     assert not np.array_equal(other.scaler.median_F, data.scaler.median_F)
@@ -144,9 +145,16 @@ def test_labels_that_are_all_the_same_are_refused(market: Market) -> None:
             Cell(1, "threshold_5pct"),
         )
     assert str(refusal.value) == (
-        "h1_threshold_5pct: every training label is 0; "
-        "choose another task or horizon, or a longer training part"
+        "h1_threshold_5pct: every train label is 0, so there is nothing to learn or score; "
+        "choose another task or horizon, or move the split"
     )
+
+
+def test_a_part_without_an_event_is_refused(market: Market) -> None:
+    calm = {"by": "date", "train_end": "2011-12-31", "validation_end": "2014-12-31"}
+    study = parse_study(tiny_settings() | {"split": calm})
+    with pytest.raises(SplitError, match=r"h1_threshold_5pct: every validation label is 0"):
+        prepare_cell(study, market, Cell(1, "threshold_5pct"))
 
 
 def test_bars_come_from_where_the_study_says(tmp_path: Path) -> None:

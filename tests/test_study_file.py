@@ -62,8 +62,8 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         "split: train_end must be before validation_end",
         "windows.clip: got inf; input should be a finite number",
         "windows.file: unknown setting; allowed here: clip, context_length",
-        "ladder.budgets.1: got '2m'; write a budget as a number with K, M or B: 5K, 1.5M, 2B",
-        "ladder.budgets.2: got '0.5M'; write a budget as a number with K, M or B: 5K, 1.5M, 2B",
+        "ladder.budgets.1: got '2m'; write a budget as 5K, 1.5M, 2B or 1500",
+        "ladder.budgets.2: got '0.5M'; write a budget as 5K, 1.5M, 2B or 1500",
         "search.space.learning_rate: low must not be above high",
         "search.space.dropout: got []; tuple should have at least 1 item after validation, not 0",
         (

@@ -46,7 +46,7 @@ DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 
 def _budget_label(label: str | int) -> str:
     if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMB]|[1-9]\d*", str(label)):
-        raise ValueError("write a budget as 5K, 1.5M, 2B or a whole number of parameters")
+        raise ValueError("write a budget as 5K, 1.5M, 2B or 1500")
     return str(label)
 
 

@@ -148,7 +148,7 @@ def test_cautions_are_said(page):
     text = page.words
     assert "Caution: 20K is in the fit but collapsed on validation and test." in text
     assert "† collapsed" in text
-    assert "except 2M_h1_threshold_1pct (2 recipes), where it is no longer untouched" in text
+    assert "except 2M_h1_threshold_1pct (2 times), where it is no longer untouched" in text
     assert "chosen on" in text
     assert "scored once" in text
     assert "Too few points for a verdict: 4 budgets" in text

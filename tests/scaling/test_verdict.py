@@ -57,7 +57,7 @@ def test_sentence_of_a_falling_loss():
         f"{difference.high:+.4f}) from the smallest to the largest, and L = E + A N^-alpha with "
         f"alpha {alpha.estimate:.2f} (95% interval {alpha.low:.2f} to {alpha.high:.2f}) beats a "
         f"constant by {verdict.delta_aicc:.1f} AICc; "
-        "7 of 8 budgets beat the base rate (0.360), the best being b7 (0.314); "
+        "7 of 8 budgets beat the base rate (0.360), the lowest being that of b7 (0.314); "
         "none of the budgets beats logistic_all (0.300)."
     )
     assert verdict.best_skill == pytest.approx(1 - verdict.best_loss / 0.36)
@@ -107,7 +107,7 @@ def test_sentence_of_too_few_points():
     assert judge(points, best_baseline=("logistic_all", 0.351)).sentence == (
         "Too few points for a verdict: 2 budgets spanning ×10, while comparing a power law with a "
         "floor against a constant by AICc needs at least 6 distinct sizes; 1 of 2 budgets beats "
-        "logistic_all (0.351), the best being 20M (0.347)."
+        "logistic_all (0.351), the lowest being that of 20M (0.347)."
     )
 
 

@@ -422,6 +422,33 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(
     assert epochs[0] == 2
 
 
+def test_a_lost_storage_is_restored_from_the_ledger(
+    whole: list[TrialRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tmp_path, CHANGES)
+    train, trained = objective.train, []
+
+    def counted(windows: Any, split: Any, job: Any, **options: Any) -> Any:
+        trained.append(job.seed)
+        return train(windows, split, job, **options)
+
+    monkeypatch.setattr(objective, "train", counted)
+    kept, found = whole[:-2], []
+    with open_storage(tmp_path / "search.db") as storage:
+        search(run, storage, found.append, recorded=kept)
+    assert outcomes(found) == outcomes(whole)
+    assert trained == [record.seed for record in whole[-2:]]
+
+
+def test_random_trials_come_between_the_extremes_and_tpe(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, CHANGES)
+    with open_storage(tmp_path / "search.db") as storage:
+        sampler = open_search(run, storage).sampler
+    n_extremes = len(run.experiment.extremes)
+    assert n_extremes > 0
+    assert sampler._n_startup_trials == n_extremes + run.study.search.n_startup_trials
+
+
 def test_trials_of_another_fingerprint_are_not_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "search.db"
     small = {"search.n_trials": 2}
