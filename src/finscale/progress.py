@@ -162,7 +162,8 @@ def describe_outcome(record: Record) -> str:
     if isinstance(record, BaselineRecord):
         name = f"baseline {record.model}"
     if isinstance(record, FinalRecord):
-        name = f"final model, trial {record.trial}"
+        seed = record.uid.rpartition("_")[2]
+        name = f"final model of trial {record.trial}, seed {seed}"
     skills = ", ".join(
         f"{part} skill {getattr(record.scores, part)['skill']:+z.3f}"
         for part in ("validation", "test")

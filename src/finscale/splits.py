@@ -91,7 +91,7 @@ def hold_out(
     anchors = {name: purged(*bound, horizon_bars) for name, bound in bounds.items()}
     for name, rows in anchors.items():
         if len(rows) == 0:
-            raise SplitError(_empty_part(name, bounds[name], date, first_anchor))
+            raise SplitError(_empty_part(name, bounds[name], date, first_anchor, horizon_bars))
     return Split(
         **anchors, train_stop=train_stop, validation_stop=validation_stop, test_stop=n_rows
     )
@@ -103,7 +103,11 @@ def purged(start: int, stop: int, horizon_bars: int) -> IntArray:
 
 
 def _empty_part(
-    name: str, bound: tuple[int, int], date: NDArray[np.datetime64], first_anchor: int
+    name: str,
+    bound: tuple[int, int],
+    date: NDArray[np.datetime64],
+    first_anchor: int,
+    horizon_bars: int,
 ) -> str:
     fix = "move split.train_end or split.validation_end (or the fractions), or give more history"
     if first_anchor >= len(date):
@@ -112,8 +116,9 @@ def _empty_part(
             f"{first_anchor + 1}; give a longer history"
         )
     start, stop = bound
+    reach = f"its labels reach {horizon_bars} rows ahead"
     inside = f"{max(stop - start, 0)} rows of the data, which runs {date[0]} to {date[-1]}"
     return (
-        f"the {name} part holds no sample: it covers {inside}; "
+        f"the {name} part holds no sample: it covers {inside}, and {reach}; "
         f"the first possible sample is on {date[first_anchor]}; {fix}"
     )

@@ -90,7 +90,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise StudyError(f"{path}: no such file; give a study file (see studies/)") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot be read ({error})") from error
+        raise StudyError(f"{path}: not a text file; give a study file (see studies/)") from error
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise StudyError(f"{path}: not valid YAML ({reason})") from error

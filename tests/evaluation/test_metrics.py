@@ -14,6 +14,7 @@ from finscale.evaluation.calibration import reliability_curve
 from finscale.evaluation.metrics import (
     EPS,
     evaluate,
+    hindsight_skill,
     log_loss,
     murphy_decomposition,
     sigmoid,
@@ -213,3 +214,13 @@ def test_sigmoid_is_stable_and_double():
     assert p.dtype == np.float64
     assert p.tolist() == pytest.approx([0.0, 1 / (1 + exp(2)), 0.5, 1 / (1 + exp(-2)), 1.0])
     assert sigmoid([[0.0]]).shape == (1, 1)
+
+
+def test_hindsight_skill_is_the_skill_of_the_rows_own_rate() -> None:
+    y = np.array([1.0] * 3 + [0.0] * 17)
+    expected = evaluate(np.full(20, 0.15), y, base_rate=0.25).skill
+    assert hindsight_skill(0.15, 0.25) == pytest.approx(expected)
+    assert hindsight_skill(0.25, 0.25) == 0.0
+    assert hindsight_skill(0.0, 0.25) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="base rate must be within"):
+        hindsight_skill(0.2, 0.0)

@@ -32,8 +32,10 @@ def watching(*, plain: bool) -> Iterator[Progress]:
 
 
 def _write_line(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stderr.flush()
+    # A reader that has gone away (| head) must not take a week of training with it.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stderr.flush()
 
 
 class LiveProgress(Progress):

@@ -60,15 +60,16 @@ def preview(study: Path = STUDY, overrides: list[str] = SET, as_json: bool = JSO
             f"{bytes_text(one.memory_bytes_min)} … {bytes_text(one.memory_bytes_max)}",
             f"{flops_text(one.flops_per_sample_min)} … {flops_text(one.flops_per_sample_max)}",
             f"≤ {flops_text(one.training_flops_max)}",
-            f"≲ {duration_text(one.time_estimate_s)}",
+            f"~ {duration_text(one.time_estimate_s)}",
         )
         for one in previews
     ]
     print_table(header, rows)
     total = sum(one.time_estimate_s for one in previews)
     typer.echo(
-        f"\n{len(previews)} experiments, at most about {duration_text(total)} on this machine "
-        "(every run at the costliest architecture and to its last epoch).\n"
+        f"\nExperiments: {len(previews)}. Time: about {duration_text(total)} on this machine if every "
+        "run were at the costliest architecture and went to its last epoch; most stop early, and "
+        "tiny models take longer than their FLOPs say.\n"
         "Memory: the lightest architecture with one sample at a time … the heaviest with the whole "
         "effective batch."
     )

@@ -21,7 +21,7 @@ from finscale.study_file import load_study
 
 STUDY = typer.Argument(help="A study file; see studies/.", show_default=False)
 RUN_DIR = typer.Argument(help="A run directory.", show_default=False)
-OUT = typer.Option(None, help="Run directory.  [default: runs/<study's name>]")
+OUT = typer.Option(None, help="Run directory.", show_default="runs/NAME")
 SET = typer.Option([], "--set", metavar="A.B=C", help="Override a setting; may be repeated.")
 ONLY = typer.Option("*", help="Run only experiments whose name matches this pattern.")
 FROM = typer.Option(1, "--from", help="Start from the n-th experiment.")
@@ -132,8 +132,8 @@ def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:
     elif outcome.summary is not None:
         header, rows = summary_table(outcome.summary)
         print_table(header, rows, n_left=2)
-        for verdict in outcome.summary["verdicts"].values():
-            typer.echo(f"\n{verdict['headline']}")
+        for cell, verdict in outcome.summary["verdicts"].items():
+            typer.echo(f"\n{cell}: {verdict['headline']}")
         typer.echo(f"\nreport: {outcome.directory.report}")
     if outcome.failures:
         names = ", ".join(outcome.failures)

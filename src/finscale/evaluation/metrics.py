@@ -73,6 +73,28 @@ def skill(log_loss: float, base_log_loss: float) -> float:
     return 1.0 - log_loss / base_log_loss
 
 
+def hindsight_skill(event_rate: float, base_rate: float) -> float:
+    """Skill of always predicting the scored rows' own event rate, known only in hindsight.
+
+    Above 0 where the rate has drifted since training: skill up to here may be a shift of level and
+    no knowledge of which rows are events. From the entropy of the rate o against its cross-entropy
+    with the base rate b: 1 - H(o) / H(o, b).
+
+    Raises
+    ------
+    ValueError
+        If the base rate is 0 or 1.
+    """
+
+    def cross_entropy(rate: float) -> float:
+        hits = special.xlogy(event_rate, rate)
+        return float(-(hits + special.xlog1py(1.0 - event_rate, -rate)))
+
+    if not 0.0 < base_rate < 1.0:
+        raise ValueError(f"the base rate must be within (0, 1), got {base_rate}")
+    return skill(cross_entropy(event_rate), cross_entropy(base_rate))
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Scores of one set of predictions; see `evaluate` for how each is computed.

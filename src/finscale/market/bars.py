@@ -98,12 +98,7 @@ def validate_bars(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
     DataError
         Naming the source, the first bad row (counted from 1, with its date) and the fix.
     """
-    missing = [name for name in SCHEMA if name not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{source}: no column {', '.join(missing)}; needed are {', '.join(SCHEMA)} "
-            f"(found {', '.join(frame.columns) or 'none'})"
-        )
+    require_columns(frame, tuple(SCHEMA), source=source)
     bars = frame.select(SCHEMA.names()).cast(SCHEMA)
     if bars.is_empty():
         raise DataError(f"{source}: no rows; give at least a few hundred bars")
@@ -120,6 +115,22 @@ def validate_bars(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
             more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
             raise DataError(f"{source}: row {row + 1} ({bars['date'][row]}): {fault}{more}; {fix}")
     return bars
+
+
+def require_columns(frame: pl.DataFrame, names: tuple[str, ...], *, source: str) -> None:
+    """Check that columns are there.
+
+    Raises
+    ------
+    DataError
+        Naming those that are not, and those that are.
+    """
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{source}: no column {', '.join(missing)}; needed are {', '.join(names)} "
+            f"(found {', '.join(frame.columns) or 'none'})"
+        )
 
 
 def _faults() -> list[tuple[pl.Expr, str, str]]:

@@ -61,7 +61,7 @@ class RunOutcome:
 
 def run_study(
     study: Study,
-    out: Path,
+    out: Path | str,
     *,
     stages: Sequence[Stage] = STAGES,
     only: str = "*",
@@ -89,7 +89,7 @@ def run_study(
         If the user asked to stop; everything finished is kept.
     """
     progress = Tee(TextProgress(log.info), progress or Progress())
-    directory = RunDirectory(out)
+    directory = RunDirectory(Path(out))
     directory.require_usable()
     _require_same_study(study, directory)
     prepared = prepare(study)

@@ -21,6 +21,9 @@ from finscale.report.theme import template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
 
+# A drift in the event rate that would score less than this is not worth a sentence.
+_SHOWN_DRIFT = 0.005
+
 _KINDS = {
     "falls": "falls with size",
     "rises": "rises with size",
@@ -97,6 +100,7 @@ def render_report(report: ReportInput) -> str:
         skill_tables=tables.skill_tables(report.summary),
         collapsed_mark=tables.COLLAPSED_MARK,
         scorings=_scorings(report.summary),
+        drift=_drift(report.summary),
         parts=tables.parts_table(report.summary),
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
@@ -258,6 +262,21 @@ def _price(report: ReportInput) -> list[Plot]:
     )
     figure = figures.price_with_splits(report.data, {} if cell is None else cell["parts"])
     return [Plot("price", figure, caption)]
+
+
+def _drift(summary: Mapping[str, Any]) -> str:
+    """Say what the test part's own event rate would score, where it is more than the base rate."""
+    drifted = ", ".join(
+        f"{cell['hindsight_skill']['test']:+.3f} at {cell['cell']}"
+        for cell in summary["cells"]
+        if cell["hindsight_skill"].get("test", 0.0) >= _SHOWN_DRIFT
+    )
+    if not drifted:
+        return ""
+    return (
+        "Event rates drift: always predicting the test part's own rate, known only in hindsight, "
+        f"would score {drifted}."
+    )
 
 
 def _scorings(summary: Mapping[str, Any]) -> str:

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finscale.evaluation.metrics import hindsight_skill
 from finscale.ladder.budgets import parse_budget
-from finscale.records import Record
+from finscale.records import BaselineRecord, Record
 from finscale.report.budget_summary import both_parts, summarise_budget
 from finscale.scaling.ledger import (
+    BASE_RATE,
     NO_FINALS,
     PARTS,
     baselines,
@@ -196,9 +198,18 @@ def _cell(
         "baselines": {
             model: both_parts(scored[model].scores) for model in _in_order(study.baselines, scored)
         },
+        "hindsight_skill": {
+            part: hindsight_skill(scores["event_rate"], described["base_rate"])
+            for part, scores in _base_rate_scores(scored).items()
+            if "base_rate" in described
+        },
         "best_baseline": None if rival is None else rival.model,
         "budgets": budgets,
     }
+
+
+def _base_rate_scores(scored: Mapping[str, BaselineRecord]) -> dict[str, Any]:
+    return both_parts(scored[BASE_RATE].scores) if BASE_RATE in scored else {}
 
 
 def _in_order(listed: Sequence[str], present: Mapping[str, Any]) -> list[str]:

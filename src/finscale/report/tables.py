@@ -13,6 +13,7 @@ from finscale.units import count_text
 
 COLLAPSED_MARK = "†"
 NOTHING = "–"
+AT_BOUND = "at its bound"
 _HASH_DIGITS = 12
 _SCORE_HEADER = (
     *("log-loss", "skill", "AUC"),
@@ -202,6 +203,7 @@ def law_table(judged: Mapping[str, Any]) -> Table:
         intervals = {i["law"]: i for i in verdict["intervals"]}
         for fit in verdict["comparison"]["fits"]:
             interval = intervals.get(fit["law"])
+            bounded = "alpha" in fit["at_bound"]
             rows.append(
                 (
                     part,
@@ -210,8 +212,11 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                         "-", "−"
                     ),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
-                    _interval(interval and interval["alpha"]),
-                    _interval(interval and interval["loss_difference"]),
+                    AT_BOUND if bounded else _interval(interval and interval["alpha"]),
+                    # Without a floor a law at its bound can only fall: its interval says nothing.
+                    NOTHING
+                    if bounded and "E" not in fit["parameters"]
+                    else _interval(interval and interval["loss_difference"]),
                 )
             )
     header = ("part", "law", "fitted", "ΔAICc", "alpha, interval", "largest − smallest, interval")

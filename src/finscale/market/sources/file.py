@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from finscale.errors import DataError
-from finscale.market.bars import SCHEMA, validate_bars
+from finscale.market.bars import SCHEMA, require_columns, validate_bars
 
 _WANTED: dict[pl.DataType, str] = {
     pl.String(): "text",
@@ -39,6 +39,8 @@ def load_file(path: Path, *, symbol: str | None = None) -> pl.DataFrame:
     if twice:
         raise DataError(f"{path}: column {', '.join(twice)} is there twice; remove one")
     frame = frame.rename(lambda name: name.strip().lower())
+    required = tuple(name for name in SCHEMA if name != "symbol")
+    require_columns(frame, required, source=str(path))
     if "symbol" not in frame.columns:
         frame = frame.with_columns(symbol=pl.lit(symbol or path.stem))
     elif symbol is not None:
