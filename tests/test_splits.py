@@ -213,7 +213,8 @@ def test_the_check_catches_a_planted_fault(changes: dict[str, Any], fault: str) 
             40,
             (
                 "the validation part holds no sample: it covers 3 rows of the data, which runs "
-                "2001-01-01 to 2001-03-11; the first possible sample is on 2001-02-10; "
+                "2001-01-01 to 2001-03-11, and its labels reach 3 rows ahead; "
+                "the first possible sample is on 2001-02-10; "
             ),
         ),
         (

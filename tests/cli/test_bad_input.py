@@ -78,7 +78,7 @@ def test_a_bad_study_is_refused(
         ("", "holds no settings; see studies/quickstart.yaml for an example"),
         ("- 1", "holds no settings"),
         ("a: 1\na: 2", "line 2: key 'a' stands twice; remove one"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\xff\xfe\x00", "not a text file; give a study file"),
     ],
 )
 def test_a_study_file_that_is_none_is_refused(

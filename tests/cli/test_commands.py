@@ -154,7 +154,7 @@ def test_preview_of_the_quickstart_as_a_table(finscale: CommandLine) -> None:
     finished = finscale("preview", STUDIES / "quickstart.yaml")
     assert finished.code == 0
     assert "160K_h5_threshold_1pct" in finished.out
-    assert "12 experiments, at most about" in finished.out
+    assert "Experiments: 12. Time: about" in finished.out
 
 
 @pytest.mark.parametrize("budget", ["2M", "20K"])

@@ -64,7 +64,7 @@ def test_the_live_view_through_a_run(finished: RunDirectory) -> None:
     view.experiment_failed(NAMES[1], "a reason")
     assert printed[0] == "a line worth keeping"
     assert printed[1].startswith("h1_threshold_1pct baseline base_rate: validation skill +0.000")
-    assert printed[2].startswith(f"{NAMES[0]} final model, trial ")
+    assert printed[2].startswith(f"{NAMES[0]} final model of trial ")
     assert printed[-1] == f"{NAMES[1]} FAILED: a reason"
     assert len(printed) == 2 + 3 + 1
 

@@ -128,7 +128,10 @@ def test_csv_of_another_make_is_read(spy: Path, text: str) -> None:
         ),
         (CSV.replace("volume", "close"), ": column close is there twice; remove one"),
         (CSV.replace("volume", "Close"), ": column close is there twice; remove one"),
-        (CSV.replace("volume", "vol"), ": no column volume; needed are symbol, date, open, high,"),
+        (
+            CSV.replace("volume", "vol"),
+            ": no column volume; needed are date, open, high, low, close, vol",
+        ),
         (CSV + "2018-01-05,1,1,1,1,1,1,1\n", ": damaged or not CSV (found more fields than"),
         (
             CSV + "2018-01-05,11\n",

@@ -67,9 +67,9 @@ def preview(study: Path = STUDY, overrides: list[str] = SET, as_json: bool = JSO
     print_table(header, rows)
     total = sum(one.time_estimate_s for one in previews)
     typer.echo(
-        f"\nExperiments: {len(previews)}. Time: about {duration_text(total)} on this machine if every "
-        "run were at the costliest architecture and went to its last epoch; most stop early, and "
-        "tiny models take longer than their FLOPs say.\n"
+        f"\nExperiments: {len(previews)}. Time: about {duration_text(total)} on this machine "
+        "if every run were at the costliest architecture and went to its last epoch; most stop "
+        "early, and tiny models take longer than their FLOPs say.\n"
         "Memory: the lightest architecture with one sample at a time … the heaviest with the whole "
         "effective batch."
     )
