@@ -68,9 +68,9 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     ("capabilities", "d_model", "chosen"),
     [
         ({}, 2048, "fp32"),
-        ({"avx512_bf16": True}, 127, "fp32"),
-        ({"avx512_bf16": True}, 128, "bf16"),
-        ({"amx_bf16": True}, 128, "bf16"),
+        ({"avx512_bf16": True}, 63, "fp32"),
+        ({"avx512_bf16": True}, 64, "bf16"),
+        ({"amx_bf16": True}, 64, "bf16"),
         ({"avx512_bf16": False, "amx_bf16": False}, 2048, "fp32"),
         ({"avx2": True, "avx512_f": True}, 2048, "fp32"),
     ],

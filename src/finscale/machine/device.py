@@ -13,7 +13,7 @@ from finscale.study import Machine
 
 # Autocast costs a cast per weight and activation; below this width a CPU with bf16 instructions
 # loses more on them than it gains in the products (benchmarks/precision.py).
-_BF16_FROM_D_MODEL_ON_CPU = 128
+_BF16_FROM_D_MODEL_ON_CPU = 64
 # Below this a second thread gains little, and loses much when another program wants its core
 # (benchmarks/threads.py).
 _SHARED_OUT_FROM_VALUES = 2**17
@@ -75,7 +75,7 @@ def choose_precision(
 ) -> Literal["fp32", "bf16"]:
     """Resolve a study's precision for one width; a fixed rule, so that runs can be repeated.
 
-    ``auto`` is bf16 on GPUs that have it, and on CPUs with bf16 instructions from a width of 128.
+    ``auto`` is bf16 on GPUs that have it, and on CPUs with bf16 instructions from a width of 64.
     """
     if setting != "auto":
         return setting
