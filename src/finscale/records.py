@@ -6,6 +6,7 @@ Reading them needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -135,6 +136,16 @@ class BaselineRecord(CellRecord):
 
 Record = TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+
+
+def best_trial(trials: Iterable[TrialRecord]) -> TrialRecord | None:
+    """Return the complete trial of the lowest validation loss, the earliest of equals."""
+    ranked = [
+        (trial.validation_loss, trial.trial, trial)
+        for trial in trials
+        if trial.state == "complete" and trial.validation_loss is not None
+    ]
+    return min(ranked, key=lambda item: item[:2])[2] if ranked else None
 
 
 def append_record(ledger: Ledger, record: Record) -> bool:

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
-from finscale.report.budget_summary import best_trial
+from finscale.records import EnsembleRecord, FinalRecord, TrialRecord, best_trial
 from finscale.report.summary import build_summary, summary_table
 from finscale.scaling.ledger import count_test_scorings, judge_cells
 

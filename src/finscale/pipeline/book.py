@@ -16,6 +16,7 @@ from finscale.records import (
     Record,
     TrialRecord,
     append_record,
+    best_trial,
     read_records,
 )
 from finscale.rundir import RunDirectory
@@ -42,6 +43,11 @@ class RecordBook:
     identities
         Experiment or cell name to the identity of current records.
 
+    Attributes
+    ----------
+    damaged_lines
+        Numbers of the ledger's lines that cannot be read, from 1.
+
     Raises
     ------
     RunDirectoryError
@@ -52,7 +58,7 @@ class RecordBook:
         self._directory = directory
         self._identities = identities
         self._all = read_records(directory.ledger)
-        self._damaged_lines = directory.ledger.read().damaged_lines
+        self.damaged_lines = directory.ledger.read().damaged_lines
         self._uids = {record.uid for record in self._all}
 
     @property
@@ -73,11 +79,6 @@ class RecordBook:
     def all(self) -> tuple[Record, ...]:
         """Every record, stale ones too."""
         return tuple(self._all)
-
-    @property
-    def damaged_lines(self) -> list[int]:
-        """Numbers of the ledger's lines that cannot be read, from 1."""
-        return self._damaged_lines
 
     def describe_damage(self) -> str:
         """Say which lines are damaged, and what to do."""
@@ -113,8 +114,7 @@ class RecordBook:
 
     def best_trial(self, experiment: str) -> TrialRecord | None:
         """Return the complete trial of the lowest validation loss; the earliest of equals."""
-        complete = [record for record in self.trials(experiment) if record.state == "complete"]
-        return min(complete, key=_validation_loss, default=None)
+        return best_trial(self.trials(experiment))
 
     def refresh(self, experiment: str) -> None:
         """Write the files derived from an experiment's records.
@@ -148,10 +148,6 @@ class RecordBook:
     def _write_trial(self, record: TrialRecord) -> None:
         path = self._directory.experiment(record.experiment).trial(record.trial)
         write_json_atomic(path, record.model_dump(mode="json"))
-
-
-def _validation_loss(record: TrialRecord) -> float:
-    return float("inf") if record.validation_loss is None else record.validation_loss
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finscale.records import FinalRecord, Record, Scores, TrialRecord
+from finscale.records import FinalRecord, Record, Scores, TrialRecord, best_trial
 from finscale.scaling.ledger import PARTS, winning_ensemble, winning_finals
 
 _MEANS = ("log_loss", "skill", "brier", "auc", "average_precision", "calibration_error")
@@ -69,16 +69,6 @@ def summarise_budget(
         "n_test_scorings": n_test_scorings,
     }
     return result | {"flags": _flags(result, n_seeds, failure, changed)}
-
-
-def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the completed trial with the lowest validation loss."""
-    ranked = [
-        (trial.validation_loss, trial.trial, trial)
-        for trial in trials
-        if trial.state == "complete" and trial.validation_loss is not None
-    ]
-    return min(ranked, key=lambda item: item[:2])[2] if ranked else None
 
 
 def _status(

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from finscale.records import FinalRecord, TrialRecord
-from finscale.report.budget_summary import best_trial
+from finscale.records import FinalRecord, TrialRecord, best_trial
 from finscale.report.theme import (
     BLUE,
     GREEN,
