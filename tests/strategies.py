@@ -65,5 +65,5 @@ def bars(min_size: int = 1, max_size: int = 300) -> st.SearchStrategy[OHLCV]:
 
 def to_frame(bars: OHLCV, symbol: str = "TEST") -> pl.DataFrame:
     """Return bars as the frame a source returns."""
-    columns = {name: getattr(bars, name) for name in bars.__dataclass_fields__}
+    columns = {name: getattr(bars, name) for name in SCHEMA.names()[1:]}
     return pl.DataFrame(columns).with_columns(symbol=pl.lit(symbol)).select(SCHEMA.names())

@@ -22,6 +22,8 @@ def planted(name: str, values: list[float], lookback_bars: int = 0) -> Feature:
         name=name,
         family="price",
         meaning="what it means",
+        formula="how it is made",
+        inputs=("close",),
         reference="where it comes from",
         lookback_bars=lookback_bars,
         function=lambda bars: np.array(values[: len(bars)]),
@@ -73,13 +75,38 @@ def registry() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("registry")
+def test_a_feature_of_several_periods_is_registered_once_for_each() -> None:
+    @feature(
+        family="price",
+        meaning="{fast} over {slow} bars",
+        formula="C_t / C_{{t-{slow}}}",
+        reference="r",
+        inputs=["close"],
+        lookback_bars=lambda fast, slow: fast + slow,
+        over=[(2, 5), (3, 7)],
+    )
+    def my_ratio(bars: OHLCV, fast: int, slow: int) -> FloatArray:
+        return bars.close * fast - slow
+
+    one, other = REGISTRY["my_ratio_2_5"], REGISTRY["my_ratio_3_7"]
+    assert (one.meaning, one.formula, one.lookback_bars) == ("2 over 5 bars", "C_t / C_{t-5}", 7)
+    assert (other.meaning, other.lookback_bars) == ("3 over 7 bars", 10)
+    world = make_bars(4)
+    np.testing.assert_array_equal(other.function(world), world.close * 3 - 7)
+
+
+@pytest.mark.usefixtures("registry")
 def test_a_feature_is_registered_under_its_own_name_once() -> None:
     def my_feature(bars: OHLCV) -> FloatArray:
         return bars.close
 
-    register = feature(family="price", meaning="m", reference="r", lookback_bars=3)
+    register = feature(
+        family="price", meaning="m", formula="f", reference="r", inputs=["close"], lookback_bars=3
+    )
     assert register(my_feature) is my_feature
-    assert REGISTRY["my_feature"] == Feature("my_feature", "price", "m", "r", 3, my_feature)
+    assert REGISTRY["my_feature"] == Feature(
+        "my_feature", "price", "m", "f", "r", ("close",), 3, my_feature
+    )
     with pytest.raises(FeatureError, match="'my_feature' is registered twice; rename one"):
         register(my_feature)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from finscale.features.registry import REGISTRY
-from finscale.features.rolling import lagged_log_ratio, ratio_or, rolling_mean, typical_price
+from finscale.features.rolling import lagged_log_ratio, ratio_or, rolling_mean
 from finscale.features.tiers import tier_features
 from finscale.market.bars import OHLCV
 from strategies import bars
@@ -367,4 +367,3 @@ def test_building_blocks() -> None:
     np.testing.assert_allclose(rolling_mean(one, 4), [np.nan] * 3)
     zero = np.array([1.0, 0.0, 4.0])
     np.testing.assert_allclose(ratio_or(one, zero, -7.0), [1.0, -7.0, 2.0])
-    np.testing.assert_allclose(typical_price(one, one, 4 * one), 2 * one)

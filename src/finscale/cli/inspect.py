@@ -47,7 +47,7 @@ def list_features(tier: str = typer.Argument("a25", help="A tier."), as_json: bo
     """List the features of a tier."""
     if tier not in TIERS:
         raise FeatureError(f"unknown tier {tier!r}; choose one of {', '.join(TIERS)}")
-    fields = ("name", "family", "lookback_bars", "meaning", "reference")
+    fields = ("name", "family", "lookback_bars", "meaning", "formula", "inputs", "reference")
     rows = [{name: getattr(one, name) for name in fields} for one in tier_features(tier)]
     if as_json:
         print_json(rows)

@@ -81,6 +81,10 @@ def with_other_future(bars: OHLCV, row: int, rng: np.random.Generator) -> OHLCV:
         volume=np.concatenate(
             [kept.volume, bars.volume[row + 1 :] * rng.uniform(2.0, 5.0, n_rows) + 1.0]
         ),
+        context={
+            name: np.concatenate([values[: row + 1], values[row + 1 :] * rng.uniform(2, 5, n_rows)])
+            for name, values in bars.context.items()
+        },
     )
 
 

@@ -11,7 +11,6 @@ from finscale.features.rolling import (
     lagged_log_ratio,
     ratio_or,
     rolling_mean,
-    typical_price,
 )
 from finscale.market.bars import OHLCV, FloatArray
 
@@ -20,8 +19,10 @@ _JEGADEESH = "Jegadeesh & Titman (1993), J. Finance 48(1)"
 
 @feature(
     family="momentum",
-    meaning="log return of the last 5 bars: ln(C_t / C_{t-5})",
+    meaning="log return of the last 5 bars",
+    formula="ln(C_t / C_{{t-5}})",
     reference=_JEGADEESH,
+    inputs=["close"],
     lookback_bars=5,
 )
 def return_5(bars: OHLCV) -> FloatArray:
@@ -31,8 +32,10 @@ def return_5(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="log return of the last 10 bars: ln(C_t / C_{t-10})",
+    meaning="log return of the last 10 bars",
+    formula="ln(C_t / C_{{t-10}})",
     reference=_JEGADEESH,
+    inputs=["close"],
     lookback_bars=10,
 )
 def return_10(bars: OHLCV) -> FloatArray:
@@ -42,8 +45,10 @@ def return_10(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="share of gains in the moves of the close: RSI_14 / 100",
+    meaning="share of gains in the moves of the close",
+    formula="RSI_14 / 100",
     reference="Wilder (1978), New Concepts in Technical Trading Systems",
+    inputs=["close"],
     lookback_bars=ema_memory_bars(14, wilder=True),
 )
 def rsi_14(bars: OHLCV) -> FloatArray:
@@ -55,8 +60,10 @@ def rsi_14(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="place of the close in the 14-bar range: (C - min L) / (max H - min L)",
+    meaning="place of the close in the 14-bar range",
+    formula="(C - min L) / (max H - min L)",
     reference="Lane (1984), Technical Analysis of Stocks & Commodities 2(3)",
+    inputs=["high", "low", "close"],
     lookback_bars=13,
 )
 def stochastic_k_14(bars: OHLCV) -> FloatArray:
@@ -67,13 +74,15 @@ def stochastic_k_14(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="typical price from its 20-bar mean in mean absolute deviations: CCI_20 / 100",
+    meaning="typical price from its 20-bar mean in mean absolute deviations",
+    formula="CCI_20 / 100",
     reference="Lambert (1980), Commodities 9(10)",
+    inputs=["high", "low", "close"],
     lookback_bars=19,
 )
 def cci_20(bars: OHLCV) -> FloatArray:
     """Return the commodity channel index over 100; zero in a flat range."""
-    price = typical_price(bars.high, bars.low, bars.close)
+    price = bars.typical_price
     mean = rolling_mean(price, 20)
     deviation = np.full(len(price), np.nan)
     if len(price) >= 20:
@@ -86,8 +95,10 @@ def cci_20(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="close in the Bollinger band: (C - SMA_20(C)) / (2 sd_20(C))",
+    meaning="close in the Bollinger band",
+    formula="(C - SMA_20(C)) / (2 sd_20(C))",
     reference="Bollinger (2001), Bollinger on Bollinger Bands",
+    inputs=["close"],
     lookback_bars=19,
 )
 def bollinger_position_20(bars: OHLCV) -> FloatArray:

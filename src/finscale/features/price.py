@@ -16,8 +16,10 @@ _LEAST_RELATIVE_VOLUME = 1e-3
 
 @feature(
     family="price",
-    meaning="log return of the session: ln(C_t / C_{t-1})",
+    meaning="log return of the session",
+    formula="ln(C_t / C_{{t-1}})",
     reference=_CAMPBELL,
+    inputs=["close"],
     lookback_bars=1,
 )
 def return_1(bars: OHLCV) -> FloatArray:
@@ -27,8 +29,10 @@ def return_1(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="price",
-    meaning="overnight gap: ln(O_t / C_{t-1})",
+    meaning="overnight gap",
+    formula="ln(O_t / C_{{t-1}})",
     reference=_CAMPBELL,
+    inputs=["open", "close"],
     lookback_bars=1,
 )
 def overnight_gap(bars: OHLCV) -> FloatArray:
@@ -38,8 +42,10 @@ def overnight_gap(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="price",
-    meaning="how far the high stands above the close: ln(H_t / C_t)",
+    meaning="how far the high stands above the close",
+    formula="ln(H_t / C_t)",
     reference="Parkinson (1980), J. Business 53(1), range notation",
+    inputs=["high", "close"],
     lookback_bars=0,
 )
 def high_above_close(bars: OHLCV) -> FloatArray:
@@ -49,8 +55,10 @@ def high_above_close(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="price",
-    meaning="how far the low lies below the close: ln(C_t / L_t)",
+    meaning="how far the low lies below the close",
+    formula="ln(C_t / L_t)",
     reference="Parkinson (1980), J. Business 53(1), range notation",
+    inputs=["low", "close"],
     lookback_bars=0,
 )
 def low_below_close(bars: OHLCV) -> FloatArray:
@@ -60,8 +68,10 @@ def low_below_close(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="price",
-    meaning="volume against its own 20-bar average: ln(V_t / mean_20(V))",
+    meaning="volume against its own 20-bar average",
+    formula="ln(V_t / mean_20(V))",
     reference="Karpoff (1987), J. Financial and Quantitative Analysis 22(1)",
+    inputs=["volume"],
     lookback_bars=19,
 )
 def volume_ratio_20(bars: OHLCV) -> FloatArray:

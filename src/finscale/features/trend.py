@@ -18,8 +18,10 @@ def _sma_distance(bars: OHLCV, n_bars: int) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 10-bar average: C / SMA_10(C) - 1",
+    meaning="distance of the close from its 10-bar average",
+    formula="C / SMA_10(C) - 1",
     reference=_MURPHY,
+    inputs=["close"],
     lookback_bars=9,
 )
 def sma_distance_10(bars: OHLCV) -> FloatArray:
@@ -29,8 +31,10 @@ def sma_distance_10(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 20-bar average: C / SMA_20(C) - 1",
+    meaning="distance of the close from its 20-bar average",
+    formula="C / SMA_20(C) - 1",
     reference=_MURPHY,
+    inputs=["close"],
     lookback_bars=19,
 )
 def sma_distance_20(bars: OHLCV) -> FloatArray:
@@ -40,8 +44,10 @@ def sma_distance_20(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 50-bar average: C / SMA_50(C) - 1",
+    meaning="distance of the close from its 50-bar average",
+    formula="C / SMA_50(C) - 1",
     reference=_MURPHY,
+    inputs=["close"],
     lookback_bars=49,
 )
 def sma_distance_50(bars: OHLCV) -> FloatArray:
@@ -51,8 +57,10 @@ def sma_distance_50(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 12-bar exponential average: C / EMA_12(C) - 1",
+    meaning="distance of the close from its 12-bar exponential average",
+    formula="C / EMA_12(C) - 1",
     reference=_MURPHY,
+    inputs=["close"],
     lookback_bars=ema_memory_bars(12),
 )
 def ema_distance_12(bars: OHLCV) -> FloatArray:
@@ -62,8 +70,10 @@ def ema_distance_12(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="MACD histogram over price: (MACD_{12,26} - its EMA_9) / C",
+    meaning="MACD histogram over price",
+    formula="(MACD_{{12,26}} - its EMA_9) / C",
     reference="Appel (2005), Technical Analysis: Power Tools for Active Investors",
+    inputs=["close"],
     lookback_bars=ema_memory_bars(26) + 9,
 )
 def macd_histogram(bars: OHLCV) -> FloatArray:
@@ -74,8 +84,10 @@ def macd_histogram(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="strength of the trend, whatever its direction: ADX_14 / 100",
+    meaning="strength of the trend, whatever its direction",
+    formula="ADX_14 / 100",
     reference="Wilder (1978), New Concepts in Technical Trading Systems",
+    inputs=["high", "low", "close"],
     lookback_bars=ema_memory_bars(14, wilder=True, cascaded=2),
 )
 def adx_14(bars: OHLCV) -> FloatArray:
@@ -85,8 +97,10 @@ def adx_14(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="bars since the 25-bar low less bars since the 25-bar high: Aroon oscillator / 100",
+    meaning="bars since the 25-bar low less bars since the 25-bar high",
+    formula="Aroon oscillator / 100",
     reference="Chande (1995), Technical Analysis of Stocks & Commodities 13(9)",
+    inputs=["high", "low"],
     lookback_bars=25,
 )
 def aroon_oscillator_25(bars: OHLCV) -> FloatArray:

@@ -25,8 +25,10 @@ def _log_volatility(variance: FloatArray) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="log of the 14-bar average true range over the close: ln(ATR_14 / C)",
+    meaning="log of the 14-bar average true range over the close",
+    formula="ln(ATR_14 / C)",
     reference="Wilder (1978), New Concepts in Technical Trading Systems",
+    inputs=["high", "low", "close"],
     lookback_bars=ema_memory_bars(14, wilder=True),
 )
 def log_natr_14(bars: OHLCV) -> FloatArray:
@@ -37,8 +39,10 @@ def log_natr_14(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="log of the day's range: ln(ln(H / L))",
+    meaning="log of the day's range",
+    formula="ln(ln(H / L))",
     reference="Alizadeh, Brandt & Diebold (2002), J. Finance 57(3)",
+    inputs=["high", "low"],
     lookback_bars=0,
 )
 def log_range(bars: OHLCV) -> FloatArray:
@@ -48,8 +52,10 @@ def log_range(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="log realised volatility of 5 bars: ln sqrt(mean_5(r^2)), r = ln(C_t / C_{t-1})",
+    meaning="log realised volatility of 5 bars",
+    formula="ln sqrt(mean_5(r^2)), r = ln(C_t / C_{{t-1}})",
     reference="Andersen, Bollerslev, Diebold & Labys (2001), J. Financial Economics 61(1)",
+    inputs=["close"],
     lookback_bars=5,
 )
 def log_realized_volatility_5(bars: OHLCV) -> FloatArray:
@@ -60,8 +66,10 @@ def log_realized_volatility_5(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="log realised volatility of 20 bars: ln sqrt(mean_20(r^2)), r = ln(C_t / C_{t-1})",
+    meaning="log realised volatility of 20 bars",
+    formula="ln sqrt(mean_20(r^2)), r = ln(C_t / C_{{t-1}})",
     reference="Andersen, Bollerslev, Diebold & Labys (2001), J. Financial Economics 61(1)",
+    inputs=["close"],
     lookback_bars=20,
 )
 def log_realized_volatility_20(bars: OHLCV) -> FloatArray:
@@ -72,8 +80,10 @@ def log_realized_volatility_20(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="log Parkinson volatility of 10 bars: ln sqrt(mean_10(ln(H/L)^2) / (4 ln 2))",
+    meaning="log Parkinson volatility of 10 bars",
+    formula="ln sqrt(mean_10(ln(H/L)^2) / (4 ln 2))",
     reference="Parkinson (1980), J. Business 53(1)",
+    inputs=["high", "low"],
     lookback_bars=9,
 )
 def log_parkinson_volatility_10(bars: OHLCV) -> FloatArray:

@@ -1,18 +1,19 @@
-"""One schema for OHLCV bars, and what makes a bar invalid.
+"""One schema for OHLCV bars, as a frame and as arrays.
 
 Bars are a polars frame with the columns of :data:`SCHEMA`: one symbol, one row per trading
-session, sorted by date. Bad bars are refused, never repaired.
+session, sorted by date. What makes a bar invalid is in :mod:`finscale.market.check`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from finscale.errors import DataError
 from finscale.files import hash_bytes
 
 PRICES = ("open", "high", "low", "close")
@@ -31,6 +32,8 @@ SCHEMA = pl.Schema(
 
 FloatArray = NDArray[np.float64]
 
+_NO_CONTEXT: Mapping[str, FloatArray] = {}
+
 
 @dataclass(frozen=True)
 class OHLCV:
@@ -44,6 +47,9 @@ class OHLCV:
         Prices in the quote currency, positive.
     volume
         Units traded, zero or more.
+    context
+        Name of a context series to its value as of each bar's close (T values); NaN before the
+        series begins, never after.
     """
 
     date: NDArray[np.datetime64]
@@ -52,6 +58,7 @@ class OHLCV:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
+    context: Mapping[str, FloatArray] = field(default_factory=lambda: _NO_CONTEXT)
 
     def __len__(self) -> int:
         return len(self.date)
@@ -63,15 +70,50 @@ class OHLCV:
     def slice(self, start: int, stop: int) -> OHLCV:
         """Return the bars of the half-open row interval ``[start, stop)``."""
         return OHLCV(
-            **{name: getattr(self, name)[start:stop] for name in self.__dataclass_fields__}
+            **{name: getattr(self, name)[start:stop] for name in ("date", *PRICES, "volume")},
+            context={name: values[start:stop] for name, values in self.context.items()},
         )
+
+    # What many features start from, computed once per object. A slice is another object and
+    # computes its own, so nothing of the future is carried into it.
+
+    @cached_property
+    def log_return(self) -> FloatArray:
+        """ln(C_t / C_{t-1}); NaN in the first row."""
+        values = np.full(len(self), np.nan)
+        values[1:] = np.log(self.close[1:] / self.close[:-1])
+        return _frozen(values)
+
+    @cached_property
+    def true_range(self) -> FloatArray:
+        """max(H, C_{t-1}) - min(L, C_{t-1}), Wilder (1978); NaN in the first row."""
+        values = np.full(len(self), np.nan)
+        before = self.close[:-1]
+        values[1:] = np.maximum(self.high[1:], before) - np.minimum(self.low[1:], before)
+        return _frozen(values)
+
+    @cached_property
+    def typical_price(self) -> FloatArray:
+        """(H + L + C) / 3."""
+        return _frozen((self.high + self.low + self.close) / 3)
+
+
+def _frozen(values: FloatArray) -> FloatArray:
+    """Forbid writing: one feature must not change what the next one sees."""
+    values.flags.writeable = False
+    return values
 
 
 def to_arrays(bars: pl.DataFrame) -> OHLCV:
     """Return valid bars as arrays."""
+    numbers: dict[str, FloatArray] = {name: bars[name].to_numpy() for name in (*PRICES, "volume")}
     return OHLCV(
-        date=bars["date"].to_numpy().astype("datetime64[D]"),
-        **{name: bars[name].to_numpy() for name in (*PRICES, "volume")},
+        bars["date"].to_numpy().astype("datetime64[D]"),
+        numbers["open"],
+        numbers["high"],
+        numbers["low"],
+        numbers["close"],
+        numbers["volume"],
     )
 
 
@@ -81,90 +123,3 @@ def bars_hash(bars: pl.DataFrame) -> str:
     parts = [",".join(bars["symbol"].unique()).encode(), arrays.date.astype("<i8").tobytes()]
     parts += [getattr(arrays, name).astype("<f8").tobytes() for name in (*PRICES, "volume")]
     return hash_bytes(b"\0".join(parts))
-
-
-def validate_bars(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
-    """Return ``frame`` with the columns of :data:`SCHEMA`, or refuse it.
-
-    Parameters
-    ----------
-    frame
-        Columns named and typed as in :data:`SCHEMA`; further columns are dropped.
-    source
-        What to call the data in messages: a path or the name of a data set.
-
-    Raises
-    ------
-    DataError
-        Naming the source, the first bad row (counted from 1, with its date) and the fix.
-    """
-    require_columns(frame, tuple(SCHEMA), source=source)
-    bars = frame.select(SCHEMA.names()).cast(SCHEMA)
-    if bars.is_empty():
-        raise DataError(f"{source}: no rows; give at least a few hundred bars")
-    symbols = bars["symbol"].unique(maintain_order=True).to_list()
-    if len(symbols) > 1:
-        raise DataError(
-            f"{source}: holds {len(symbols)} symbols ({', '.join(map(str, symbols[:5]))}); "
-            "choose one with data.symbol"
-        )
-    for bad, fault, fix in _faults():
-        rows = bars.select(bad.fill_null(value=False).arg_true()).to_series()
-        if len(rows):
-            row = int(rows[0])
-            more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-            raise DataError(f"{source}: row {row + 1} ({bars['date'][row]}): {fault}{more}; {fix}")
-    return bars
-
-
-def require_columns(frame: pl.DataFrame, names: tuple[str, ...], *, source: str) -> None:
-    """Check that columns are there.
-
-    Raises
-    ------
-    DataError
-        Naming those that are not, and those that are.
-    """
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{source}: no column {', '.join(missing)}; needed are {', '.join(names)} "
-            f"(found {', '.join(frame.columns) or 'none'})"
-        )
-
-
-def _faults() -> list[tuple[pl.Expr, str, str]]:
-    """Each fault as (expression that is true in bad rows, what is wrong, the fix)."""
-    numbers = (*PRICES, "volume")
-    missing = [
-        (pl.col(name).is_null(), f"{name} is missing", "fill it in or drop the row")
-        for name in ("symbol", "date", *numbers)
-    ]
-    infinite = [
-        (~pl.col(name).is_finite(), f"{name} is not a finite number", "correct it or drop the row")
-        for name in numbers
-    ]
-    positive = [
-        (pl.col(name) <= 0, f"{name} is not positive", "correct it or drop the row")
-        for name in PRICES
-    ]
-    order = "sort the rows by date, oldest first, one row per session"
-    return [
-        *missing,
-        *infinite,
-        *positive,
-        (pl.col("volume") < 0, "volume is negative", "correct it; use 0 where none was traded"),
-        (pl.col("high") < pl.col("low"), "high is below low", "correct the bar"),
-        (
-            pl.col("high") < pl.max_horizontal("open", "close"),
-            "high is below open or close",
-            "correct the bar, and use all raw or all adjusted prices",
-        ),
-        (
-            pl.col("low") > pl.min_horizontal("open", "close"),
-            "low is above open or close",
-            "correct the bar, and use all raw or all adjusted prices",
-        ),
-        (pl.col("date").diff().dt.total_days() == 0, "date is the same as in the row above", order),
-        (pl.col("date").diff().dt.total_days() < 0, "date is before the row above", order),
-    ]

@@ -11,7 +11,7 @@ import importlib
 import polars as pl
 
 from finscale.errors import DataError
-from finscale.market.bars import validate_bars
+from finscale.market.check import validate_bars
 
 BUNDLED = {"SP500": "arch.data.sp500", "NASDAQ": "arch.data.nasdaq"}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from finscale.errors import DataError
-from finscale.market.bars import SCHEMA, require_columns, validate_bars
+from finscale.market.bars import SCHEMA
+from finscale.market.check import require_columns, validate_bars
 
 _WANTED: dict[pl.DataType, str] = {
     pl.String(): "text",
