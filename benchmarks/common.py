@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from finscale.dataset import Cell, CellData, load_market, prepare_cell
+from finscale.dataset.cell import Cell, CellData, prepare_cell
+from finscale.dataset.market import load_market
 from finscale.ladder.batching import Batching
 from finscale.machine.environment import describe_environment
 from finscale.models.architecture import Architecture, InputShape

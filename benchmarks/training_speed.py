@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from finscale.dataset import CellData
+from finscale.dataset.cell import CellData
 from finscale.machine.device import choose_precision
 from finscale.models.architecture import Architecture, InputShape
 from finscale.models.cost import count_parameters

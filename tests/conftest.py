@@ -34,12 +34,12 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sp500() -> OHLCV:
-    return to_arrays(load_bundled("SP500"))
+    return to_arrays(load_bundled("SP500").bars)
 
 
 @pytest.fixture(scope="session")
 def nasdaq() -> OHLCV:
-    return to_arrays(load_bundled("NASDAQ"))
+    return to_arrays(load_bundled("NASDAQ").bars)
 
 
 @pytest.fixture(scope="session")

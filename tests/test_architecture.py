@@ -24,6 +24,7 @@ STREET = (
     "files",
     "units",
     "seeds",
+    "study_data",
     "study",
     "study_file",
     "records",
@@ -65,7 +66,7 @@ def test_the_sources_are_found() -> None:
     # Guards the tests above and below against passing because they looked at nothing.
     found = {(one.source, one.target) for one in read_imports(SOURCES)}
     assert ("finscale.features.build", "finscale.files") in found
-    assert ("finscale.features.tiers", "finscale.features.momentum") in found
+    assert ("finscale.features.tiers", "finscale.features.price") in found
     assert ("finscale.market.sources.file", "polars") in found
 
 

@@ -8,21 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from finscale.dataset import (
-    Cell,
-    CellData,
-    Market,
-    check_schedule,
-    load_bars,
-    load_market,
-    prepare_cell,
-    study_cells,
-)
+from finscale.dataset.cell import Cell, CellData, check_schedule, prepare_cell, study_cells
+from finscale.dataset.market import Market, load_market
+from finscale.dataset.sources import load_bars
 from finscale.errors import DataError, SplitError, StudyError
 from finscale.features.build import build_features
 from finscale.features.tiers import tier_features
 from finscale.market.bars import OHLCV
-from finscale.study import BundledData, FileData, Study
+from finscale.splits import PARTS
+from finscale.study import DataSize, Study
+from finscale.study_data import BundledData, FileData
 from finscale.study_file import parse_study
 from finscale.tasks import get_task, label_rows
 from tiny import tiny_settings, tiny_study
@@ -42,8 +37,9 @@ def data(market: Market) -> CellData:
 
 
 def changed(market: Market, change: Callable[[OHLCV], OHLCV]) -> Market:
-    bars = change(market.bars)
-    return replace(market, bars=bars, features=build_features(bars, tier_features("a25")))
+    bars = change(market.symbols[0].bars)
+    features = build_features(bars, tier_features("a25"))
+    return replace(market, symbols=(replace(market.symbols[0], bars=bars, features=features),))
 
 
 def scaled_prices(bars: OHLCV, start: int, factor: float) -> OHLCV:
@@ -52,6 +48,11 @@ def scaled_prices(bars: OHLCV, start: int, factor: float) -> OHLCV:
     high[start:] *= factor
     low[start:] /= factor
     return replace(bars, high=high, low=low)
+
+
+def train_stop(data: CellData) -> int:
+    """Return the first row after the training part."""
+    return int(np.searchsorted(data.date, data.split.validation_start))
 
 
 def test_cells_are_every_task_with_every_horizon() -> None:
@@ -67,14 +68,15 @@ def test_cells_are_every_task_with_every_horizon() -> None:
 def test_the_market_is_described(market: Market) -> None:
     described = market.describe()
     assert described["name"] == "bundled SP500"
-    assert (described["n_bars"], described["first_date"]) == (5031, "1999-01-04")
-    assert described["last_date"] == "2018-12-31"
     assert len(described["feature_names"]) == 25
-    assert described["first_usable_row"] == market.features.first_row
+    [symbol] = described["symbols"]
+    assert (symbol["n_bars"], symbol["first_date"]) == (5031, "1999-01-04")
+    assert (symbol["symbol"], symbol["last_date"]) == ("SP500", "2018-12-31")
+    assert symbol["first_usable_row"] == market.symbols[0].features.first_row
 
 
 def test_labels_and_base_rate(market: Market, data: CellData) -> None:
-    labels_T = label_rows(market.bars, get_task("threshold_1pct"), 1)
+    labels_T = label_rows(market.symbols[0].bars, get_task("threshold_1pct"), 1)
     assert np.array_equal(data.labels_T, labels_T, equal_nan=True)
     assert data.base_rate == pytest.approx(float(np.mean(labels_T[data.split.train])), abs=1e-6)
     assert data.base_rate != pytest.approx(float(np.nanmean(labels_T)), abs=1e-3)
@@ -82,29 +84,33 @@ def test_labels_and_base_rate(market: Market, data: CellData) -> None:
 
 def test_the_first_anchor_has_a_whole_window_of_features(market: Market, data: CellData) -> None:
     first = int(data.split.train[0])
-    assert first == market.features.first_row + 60 - 1
+    assert first == market.symbols[0].features.first_row + 60 - 1
     x_BLF = data.windows(60, torch.device("cpu")).inputs(torch.tensor([first]))
     assert torch.isfinite(x_BLF).all()
-    assert np.isnan(data.scaled_TF[market.features.first_row - 1]).any()
+    assert np.isnan(data.scaled_TF[market.symbols[0].features.first_row - 1]).any()
 
 
 def test_scaling_is_by_the_rows_that_training_sees(market: Market, data: CellData) -> None:
-    seen_TF = market.features.values[market.features.first_row : data.split.train[-1] + 1]
+    seen_TF = market.symbols[0].features.values[
+        market.symbols[0].features.first_row : data.split.train[-1] + 1
+    ]
     median_F = np.median(seen_TF, axis=0)
     iqr_F = np.subtract(*np.percentile(seen_TF, [75, 25], axis=0))
-    assert data.scaler.median_F == pytest.approx(median_F, rel=1e-5, abs=1e-9)
-    assert data.scaler.iqr_F == pytest.approx(np.where(iqr_F > 0, iqr_F, 1), rel=1e-5)
-    expected_TF = np.clip((market.features.values - median_F) / data.scaler.iqr_F, -5, 5)
+    assert data.scalers["SP500"].median_F == pytest.approx(median_F, rel=1e-5, abs=1e-9)
+    assert data.scalers["SP500"].iqr_F == pytest.approx(np.where(iqr_F > 0, iqr_F, 1), rel=1e-5)
+    expected_TF = np.clip(
+        (market.symbols[0].features.values - median_F) / data.scalers["SP500"].iqr_F, -5, 5
+    )
     assert np.allclose(data.scaled_TF, expected_TF, atol=1e-4, equal_nan=True)
 
 
 def test_nothing_of_training_depends_on_later_rows(market: Market, data: CellData) -> None:
-    later = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop, 1.003))
+    later = changed(market, lambda bars: scaled_prices(bars, train_stop(data), 1.003))
     other = prepare_cell(STUDY, later, CELL)
     assert other.base_rate == data.base_rate
-    assert np.array_equal(other.scaler.median_F, data.scaler.median_F)
-    assert np.array_equal(other.scaler.iqr_F, data.scaler.iqr_F)
-    stop = data.split.train_stop
+    assert np.array_equal(other.scalers["SP500"].median_F, data.scalers["SP500"].median_F)
+    assert np.array_equal(other.scalers["SP500"].iqr_F, data.scalers["SP500"].iqr_F)
+    stop = train_stop(data)
     assert np.array_equal(other.scaled_TF[:stop], data.scaled_TF[:stop], equal_nan=True)
     assert np.array_equal(other.labels_T[data.split.train], data.labels_T[data.split.train])
     # And the change was one that shows.
@@ -113,10 +119,10 @@ def test_nothing_of_training_depends_on_later_rows(market: Market, data: CellDat
 
 
 def test_a_change_of_the_training_rows_shows(market: Market, data: CellData) -> None:
-    earlier = changed(market, lambda bars: scaled_prices(bars, data.split.train_stop - 300, 1.003))
+    earlier = changed(market, lambda bars: scaled_prices(bars, train_stop(data) - 300, 1.003))
     other = prepare_cell(STUDY, earlier, CELL)
     assert other.base_rate != data.base_rate
-    assert not np.array_equal(other.scaler.median_F, data.scaler.median_F)
+    assert not np.array_equal(other.scalers["SP500"].median_F, data.scalers["SP500"].median_F)
 
 
 def test_the_hash_tells_horizons_apart_and_nothing_else(market: Market, data: CellData) -> None:
@@ -158,15 +164,14 @@ def test_a_part_without_an_event_is_refused(market: Market) -> None:
 
 
 def test_bars_come_from_where_the_study_says(tmp_path: Path) -> None:
-    name, bars = load_bars(BundledData(symbol="NASDAQ"))
-    assert (name, bars["symbol"][0], len(bars)) == ("bundled NASDAQ", "NASDAQ", 5031)
+    [nasdaq, sp500] = load_bars(BundledData(symbols=("NASDAQ", "SP500")))
+    assert (nasdaq.symbol, len(nasdaq.bars), sp500.symbol) == ("NASDAQ", 5031, "SP500")
     path = tmp_path / "mine.parquet"
-    bars.write_parquet(path)
-    name, again = load_bars(FileData(source="file", path=path))
-    assert name == "mine.parquet"
-    assert again.equals(bars)
+    nasdaq.bars.write_parquet(path)
+    [again] = load_bars(FileData(source="file", path=path))
+    assert again.bars.equals(nasdaq.bars)
     with pytest.raises(DataError, match=r"no symbol 'SPY'; it holds NASDAQ"):
-        load_bars(FileData(source="file", path=path, symbol="SPY"))
+        load_bars(FileData(source="file", path=path, symbols=("SPY",)))
 
 
 def schedule(**changes: list[int]) -> Study:
@@ -181,4 +186,132 @@ def test_a_warm_up_has_to_end_before_the_shortest_run_does() -> None:
     assert str(refusal.value) == (
         "search.space.warmup_steps: got 6; the shortest run has 6 steps (2 epochs of 1025 samples "
         "in batches of 512); give fewer warm-up steps or more epochs"
+    )
+
+
+# Panels.
+
+PANEL = tiny_study(
+    {
+        "data": {"source": "bundled", "symbols": ["SP500", "NASDAQ"]},
+        "data_sizes": {"history_frac": [0.5, 1.0], "n_symbols": [1, 2]},
+    }
+)
+BOTH = DataSize(n_symbols=2)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Market:
+    return load_market(PANEL)
+
+
+def panel_cell(panel: Market, size: DataSize = BOTH, **windows: str) -> CellData:
+    study = PANEL.model_copy(update={"windows": PANEL.windows.model_copy(update=windows)})
+    return prepare_cell(study, panel, Cell(1, "threshold_1pct", size))
+
+
+def test_every_data_size_is_a_cell() -> None:
+    assert [cell.name for cell in study_cells(PANEL)] == [
+        "h1_threshold_1pct_history0.5_symbols1",
+        "h1_threshold_1pct_symbols1",
+        "h1_threshold_1pct_history0.5_symbols2",
+        "h1_threshold_1pct_symbols2",
+    ]
+
+
+def test_each_symbol_has_its_own_rows_labels_and_windows(panel: Market) -> None:
+    data = panel_cell(panel)
+    assert data.offsets.tolist() == [0, 5031, 10062]
+    for one, offset in zip(panel.symbols, data.offsets, strict=False):
+        labels_T = label_rows(one.bars, get_task("threshold_1pct"), 1)
+        own = slice(offset, offset + 5031)
+        assert np.array_equal(data.labels_T[own], labels_T, equal_nan=True)
+        expected = data.scalers[one.symbol].transform(one.features.values)
+        assert np.array_equal(data.scaled_TF[own], expected, equal_nan=True)
+        # The first anchor's window begins at the symbol's own first usable row.
+        first = data.split.train[data.split.train >= offset][0]
+        assert first == offset + one.features.first_row + 59
+    assert data.symbol_of(np.array([0, 5030, 5031, 10061])).tolist() == [
+        *("SP500", "SP500", "NASDAQ", "NASDAQ")
+    ]
+
+
+def test_no_window_of_a_panel_has_a_row_without_features(panel: Market) -> None:
+    data = panel_cell(panel)
+    windows = data.windows(60, torch.device("cpu"))
+    for part in PARTS:
+        rows = torch.from_numpy(data.split.part(part))
+        assert torch.isfinite(windows.inputs(rows)).all()
+        assert torch.isfinite(windows.labels(rows)).all()
+
+
+def test_pooled_and_per_symbol_scaling(panel: Market) -> None:
+    pooled, own = panel_cell(panel), panel_cell(panel, scaling="per_symbol")
+    assert pooled.scalers["SP500"] is pooled.scalers["NASDAQ"]
+    stop = train_stop(replace(pooled, date=pooled.date[:5031]))
+    seen = [one.features.values[one.features.first_row : stop - 1] for one in panel.symbols]
+    assert pooled.scalers["SP500"].median_F == pytest.approx(
+        np.median(np.concatenate(seen), axis=0), rel=1e-5, abs=1e-9
+    )
+    for one, rows in zip(panel.symbols, seen, strict=True):
+        median_F = np.median(rows, axis=0)
+        assert own.scalers[one.symbol].median_F == pytest.approx(median_F, rel=1e-5, abs=1e-9)
+
+
+def test_every_data_size_is_scored_on_the_same_rows(panel: Market) -> None:
+    cells = [panel_cell(panel, cell.size) for cell in study_cells(PANEL)]
+    for cell in cells[1:]:
+        assert np.array_equal(cell.split.validation, cells[0].split.validation)
+        assert np.array_equal(cell.split.test, cells[0].split.test)
+    half_one, one, half_two, two = (len(cell.split.train) for cell in cells)
+    assert two == 2 * one
+    assert abs(half_one - one / 2) <= 1
+    assert abs(half_two - one) <= 2
+    assert len({cell.data_hash for cell in cells}) == 4
+    assert set(cells[0].symbol_of(cells[0].split.test)) == {"SP500"}
+
+
+def test_more_symbols_than_there_are_is_refused() -> None:
+    study = tiny_study({"data_sizes": {"n_symbols": [1, 3]}})
+    with pytest.raises(StudyError, match=r"data_sizes.n_symbols: got 3; the data hold 1 symbol$"):
+        load_market(study)
+
+
+def test_per_symbol_scaling_needs_training_rows(panel: Market) -> None:
+    late = panel.symbols[1].bars.slice(2000, 5031)
+    features = build_features(late, tier_features("a25"))
+    market = replace(
+        panel, symbols=(panel.symbols[0], replace(panel.symbols[1], bars=late, features=features))
+    )
+    study = parse_study(
+        tiny_settings({"data": {"symbols": ["SP500", "NASDAQ"]}})
+        | {"split": {"by": "date", "train_end": "2005-12-31", "validation_end": "2010-12-31"}}
+    )
+    # A symbol that is listed later is scored where it is there, and scaled with the others.
+    data = prepare_cell(study, market, CELL)
+    assert set(data.symbol_of(data.split.train)) == {"SP500"}
+    assert set(data.symbol_of(data.split.test)) == {"SP500", "NASDAQ"}
+    own = study.windows.model_copy(update={"scaling": "per_symbol"})
+    with pytest.raises(SplitError, match=r"and NASDAQ has none; use pooled, or leave"):
+        prepare_cell(study.model_copy(update={"windows": own}), market, CELL)
+
+
+def test_another_time_scale_has_its_own_bars() -> None:
+    weekly = load_market(tiny_study({"data": {"symbol": "SP500", "time_scale": "weekly"}}))
+    assert 1000 < len(weekly.symbols[0].bars) < 1050
+    assert weekly.describe()["time_scale"] == "weekly"
+    assert len(weekly.symbols[0].loaded.bars) == 5031
+
+
+def test_a_context_series_adds_its_features() -> None:
+    series = {"name": "nasdaq", "kind": "price", "source": "bundled", "symbol": "NASDAQ"}
+    study = tiny_study({"data": {"symbol": "SP500", "context": [series]}})
+    market = load_market(study)
+    assert market.feature_names[:25] == tuple(one.name for one in tier_features("a25"))
+    more = market.feature_names[25:]
+    assert len(more) > 5
+    assert all(name.startswith("nasdaq_") for name in more)
+    assert np.array_equal(
+        market.symbols[0].bars.context["nasdaq"],
+        load_market(tiny_study({"data": {"symbol": "NASDAQ"}})).symbols[0].bars.close,
     )

@@ -26,7 +26,9 @@ from finscale.files import (
     hash_json,
     hash_sources,
     read_json,
+    reading_lock,
     require_writable,
+    waiting_lock,
     write_bytes_atomic,
     write_json_atomic,
     write_text_atomic,
@@ -370,6 +372,57 @@ def test_a_lock_is_freed_at_the_end_and_on_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_who_waits_for_a_lock_gets_it_when_it_is_free(tmp_path: Path) -> None:
+    lock = tmp_path / "data" / "lock"
+
+    def work() -> str:
+        with waiting_lock(lock):
+            return "done"
+
+    with ThreadPoolExecutor(1) as pool:
+        with waiting_lock(lock):
+            waiting = pool.submit(work)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+        assert waiting.result(timeout=10) == "done"
+
+
+def test_a_lock_that_is_waited_for_is_freed_by_an_error_and_by_kill(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with pytest.raises(KeyError), waiting_lock(lock):
+        raise KeyError
+    holder = HOLDER.replace("exclusive_lock", "waiting_lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunDirectoryError), exclusive_lock(lock):
+            pass
+        process.kill()
+    with waiting_lock(lock):
+        pass
+
+
+def test_readers_share_a_lock_and_keep_writers_out(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+
+    def write() -> str:
+        with waiting_lock(lock):
+            return "written"
+
+    with reading_lock(lock):
+        # Nobody has ever written: nothing to lock, and nothing is left behind.
+        assert names_in(tmp_path) == []
+    lock.touch()
+    with ThreadPoolExecutor(1) as pool:
+        with reading_lock(lock), reading_lock(lock):
+            waiting = pool.submit(write)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+        assert waiting.result(timeout=10) == "written"
+
+
 # Directories
 
 
@@ -413,3 +466,15 @@ def test_a_time_is_utc_to_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(now) == len("2026-01-31T12:00:00+00:00")
     parsed = time.strptime(now, "%Y-%m-%dT%H:%M:%S%z")
     assert abs(time.time() - (time.mktime(parsed) - time.timezone)) < 100_000
+
+
+def test_leftovers_of_a_write_that_was_cut_off_are_removed(tmp_path: Path) -> None:
+    files.write_text_atomic(tmp_path / "a" / "kept.txt", "kept")
+    for name in (".best.json.x1y2.tmp", "a/.kept.txt.abcd.tmp"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "mine.tmp").write_text("not ours")
+    files.remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "kept.txt",
+        "mine.tmp",
+    ]

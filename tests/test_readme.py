@@ -17,7 +17,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [snippet] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[-1]
     read: list[tuple[str, list[str]]] = []
 
     def small_study(path: str, overrides: list[str]) -> Study:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import TimeSeriesSplit
 
 from finscale.errors import SplitError
-from finscale.splits import Split, hold_out, purged
+from finscale.splits import Split, SymbolRows, hold_out, purged
 from finscale.study import DateSplit, FractionSplit
 
 PARTS = ("train", "validation", "test")
@@ -19,6 +19,12 @@ PARTS = ("train", "validation", "test")
 
 def sessions(n_rows: int) -> np.ndarray:
     return np.datetime64("2001-01-01", "D") + np.arange(n_rows)
+
+
+def stops(split: Split, date: np.ndarray) -> tuple[int, int]:
+    """Return the first rows after the training and the validation part."""
+    first, second = np.searchsorted(date, [split.validation_start, split.test_start])
+    return int(first), int(second)
 
 
 def by_date(train_end: str, validation_end: str) -> DateSplit:
@@ -40,11 +46,11 @@ def test_purged_rows() -> None:
 def test_fractions_by_hand() -> None:
     # 20 usable rows, 10 … 29: 60% to row 22, 20% to row 26, the rest to row 30; then 2 purged.
     cut = FractionSplit(train_frac=0.6, validation_frac=0.2)
-    split = hold_out(sessions(30), cut, first_anchor=10, horizon_bars=2)
+    split = hold_out([SymbolRows(sessions(30), 10)], cut, horizon_bars=2)
     assert split.train.tolist() == list(range(10, 20))
     assert split.validation.tolist() == [22, 23]
     assert split.test.tolist() == [26, 27]
-    assert (split.train_stop, split.validation_stop, split.test_stop) == (22, 26, 30)
+    assert stops(split, sessions(30)) == (22, 26)
     assert [split.part(name).tolist() for name in PARTS] == [
         split.train.tolist(),
         split.validation.tolist(),
@@ -55,7 +61,7 @@ def test_fractions_by_hand() -> None:
 def test_dates_are_inclusive_ends() -> None:
     # Row 0 is January 1, so January 10 is row 9.
     cut = by_date("2001-01-10", "2001-01-14")
-    split = hold_out(sessions(20), cut, first_anchor=4, horizon_bars=1)
+    split = hold_out([SymbolRows(sessions(20), 4)], cut, horizon_bars=1)
     assert split.train.tolist() == [4, 5, 6, 7, 8]
     assert split.validation.tolist() == [10, 11, 12]
     assert split.test.tolist() == [14, 15, 16, 17, 18]
@@ -67,7 +73,7 @@ def test_dates_on_which_the_market_was_closed() -> None:
         dtype="datetime64[D]",
     )
     # January 6 is a Saturday: training ends on Friday, row 1.
-    split = hold_out(date, by_date("2001-01-06", "2001-01-09"), first_anchor=0, horizon_bars=1)
+    split = hold_out([SymbolRows(date, 0)], by_date("2001-01-06", "2001-01-09"), horizon_bars=1)
     assert [split.part(name).tolist() for name in PARTS] == [[0], [2], [4]]
 
 
@@ -75,7 +81,7 @@ def test_the_gap_is_that_of_a_time_series_split() -> None:
     # One fold of scikit-learn's splitter with the same gap and test size.
     n_rows, horizon = 100, 5
     cut = FractionSplit(train_frac=0.6, validation_frac=0.2)
-    split = hold_out(sessions(n_rows), cut, first_anchor=0, horizon_bars=horizon)
+    split = hold_out([SymbolRows(sessions(n_rows), 0)], cut, horizon_bars=horizon)
     folds = TimeSeriesSplit(n_splits=2, test_size=20, gap=horizon).split(np.zeros(n_rows))
     (train, validation), (train_and_validation, test) = folds
     assert split.train.tolist() == train.tolist()
@@ -85,10 +91,10 @@ def test_the_gap_is_that_of_a_time_series_split() -> None:
     assert split.validation[-1] == train_and_validation[-1]
 
 
-def faults(split: Split, *, n_rows: int, first_anchor: int, horizon: int) -> list[str]:
+def faults(split: Split, date: np.ndarray, *, first_anchor: int, horizon: int) -> list[str]:
     """Return what is wrong with a split, by the definition of a hold-out and one row at a time."""
     found = []
-    bounds = [first_anchor, split.train_stop, split.validation_stop, split.test_stop]
+    bounds = [first_anchor, *stops(split, date), len(date)]
     parts = [split.part(name).tolist() for name in PARTS]
     owner: dict[int, str] = {}
     spans = list(pairwise(bounds))
@@ -107,8 +113,8 @@ def faults(split: Split, *, n_rows: int, first_anchor: int, horizon: int) -> lis
     for (one, earlier), (other, later) in pairwise(zip(PARTS, parts, strict=True)):
         if earlier and later and later[0] - earlier[-1] != horizon + 1:
             found.append(f"the gap between {one} and {other} is {later[0] - earlier[-1] - 1} rows")
-    if parts != [sorted(rows) for rows in parts] or split.test_stop != n_rows:
-        found.append("rows are out of order, or some at the end are lost")
+    if parts != [sorted(rows) for rows in parts]:
+        found.append("rows are out of order")
     return found
 
 
@@ -125,14 +131,14 @@ def test_a_split_by_fractions_holds_what_it_promises(
     assume(train_frac + validation_frac < 1)
     cut = FractionSplit(train_frac=train_frac, validation_frac=validation_frac)
     try:
-        split = hold_out(sessions(n_rows), cut, first_anchor=first_anchor, horizon_bars=horizon)
+        split = hold_out([SymbolRows(sessions(n_rows), first_anchor)], cut, horizon_bars=horizon)
     except SplitError:
         # Refused only where a part is too short for a single label.
         usable = max(n_rows - first_anchor, 0)
         shortest = min(train_frac, validation_frac, 1 - train_frac - validation_frac)
         assert usable * shortest <= horizon + 1
         return
-    assert faults(split, n_rows=n_rows, first_anchor=first_anchor, horizon=horizon) == []
+    assert faults(split, sessions(n_rows), first_anchor=first_anchor, horizon=horizon) == []
 
 
 @given(
@@ -153,10 +159,10 @@ def test_a_split_by_dates_holds_what_it_promises(
     sizes = [part_of[first_anchor:].count(number) for number in range(3)]
     if min(sizes) <= horizon:
         with pytest.raises(SplitError):
-            hold_out(date, cut, first_anchor=first_anchor, horizon_bars=horizon)
+            hold_out([SymbolRows(date, first_anchor)], cut, horizon_bars=horizon)
         return
-    split = hold_out(date, cut, first_anchor=first_anchor, horizon_bars=horizon)
-    assert faults(split, n_rows=len(date), first_anchor=first_anchor, horizon=horizon) == []
+    split = hold_out([SymbolRows(date, first_anchor)], cut, horizon_bars=horizon)
+    assert faults(split, date, first_anchor=first_anchor, horizon=horizon) == []
     for number, name in enumerate(PARTS):
         assert {part_of[row] for row in split.part(name)} == {number}
 
@@ -166,9 +172,9 @@ def planted(**changes: Any) -> Split:
         "train": np.arange(0, 8),
         "validation": np.arange(10, 18),
         "test": np.arange(20, 28),
-        "train_stop": 10,
-        "validation_stop": 20,
-        "test_stop": 30,
+        "train_start": sessions(30)[0],
+        "validation_start": sessions(30)[10],
+        "test_start": sessions(30)[20],
     }
     return Split(**{**parts, **changes})
 
@@ -182,13 +188,13 @@ def planted(**changes: Any) -> Split:
         ({"validation": np.arange(9, 18)}, "row 9 of validation lies outside its part"),
         ({"test": np.arange(17, 28)}, "row 17 is in validation and test"),
         ({"test": np.arange(20, 29)}, "the label of row 28 of test reaches past its part"),
-        ({"train": np.arange(0, 8)[::-1]}, "rows are out of order, or some at the end are lost"),
-        ({"test_stop": 28, "test": np.arange(20, 26)}, "rows are out of order, or some at the end"),
+        ({"train": np.arange(0, 8)[::-1]}, "rows are out of order"),
+        ({"test": np.arange(20, 26)}, "row 26 of test is left out"),
     ],
 )
 def test_the_check_catches_a_planted_fault(changes: dict[str, Any], fault: str) -> None:
-    assert faults(planted(), n_rows=30, first_anchor=0, horizon=2) == []
-    found = faults(planted(**changes), n_rows=30, first_anchor=0, horizon=2)
+    assert faults(planted(), sessions(30), first_anchor=0, horizon=2) == []
+    found = faults(planted(**changes), sessions(30), first_anchor=0, horizon=2)
     assert any(one.startswith(fault) for one in found), found
 
 
@@ -247,7 +253,7 @@ def test_an_impossible_split_names_the_part_and_the_fix(
     cut: DateSplit | FractionSplit, n_rows: int, first_anchor: int, message: str
 ) -> None:
     with pytest.raises(SplitError) as caught:
-        hold_out(sessions(n_rows), cut, first_anchor=first_anchor, horizon_bars=3)
+        hold_out([SymbolRows(sessions(n_rows), first_anchor)], cut, horizon_bars=3)
     assert str(caught.value).startswith(message)
     if "part" in message:
         assert str(caught.value).endswith(
@@ -257,7 +263,76 @@ def test_an_impossible_split_names_the_part_and_the_fix(
 
 
 def test_the_default_split_of_the_bundled_data() -> None:
-    split = hold_out(sessions(5031), FractionSplit(), first_anchor=313, horizon_bars=5)
+    split = hold_out([SymbolRows(sessions(5031), 313)], FractionSplit(), horizon_bars=5)
     # 4,718 usable rows: 65% are 3,067 (3,066.7), 80% are 3,774 (3,774.4).
-    assert (split.train_stop, split.validation_stop) == (313 + 3067, 313 + 3774)
+    assert stops(split, sessions(5031)) == (313 + 3067, 313 + 3774)
     assert [len(split.part(name)) for name in PARTS] == [3067 - 5, 707 - 5, 944 - 5]
+
+
+# Panels.
+
+
+def panel() -> list[SymbolRows]:
+    """One symbol of 40 sessions, one that begins ten later, one that ends ten earlier."""
+    date = sessions(40)
+    return [SymbolRows(date, 4), SymbolRows(date[10:], 4, 40), SymbolRows(date[:30], 4, 70)]
+
+
+def test_a_panel_is_cut_at_the_same_dates_for_every_symbol() -> None:
+    split = hold_out(panel(), by_date("2001-01-25", "2001-01-30"), horizon_bars=2)
+    # January 25 is row 24 of the first symbol, row 14 of the second, row 24 of the third.
+    assert split.train.tolist() == [*range(4, 23), *range(44, 53), *range(74, 93)]
+    assert split.validation.tolist() == [25, 26, 27, 55, 56, 57, 95, 96, 97]
+    # The third has no session left to test on.
+    assert split.test.tolist() == [*range(30, 38), *range(60, 68)]
+
+
+def test_fractions_of_a_panel_are_of_the_sessions_on_which_anyone_has_an_anchor() -> None:
+    cut = FractionSplit(train_frac=0.5, validation_frac=0.25)
+    split = hold_out(panel(), cut, horizon_bars=1)
+    # 36 sessions, rows 4 … 39 of the first symbol: 18 train, 9 validation.
+    assert split.validation_start == sessions(40)[22]
+    assert split.test_start == sessions(40)[31]
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(30, 80), st.integers(0, 20)), min_size=1, max_size=4),
+    horizon=st.integers(1, 4),
+)
+def test_no_window_or_label_crosses_to_another_symbol(
+    lengths: list[tuple[int, int]], horizon: int
+) -> None:
+    symbols, offset = [], 0
+    for n_rows, late in lengths:
+        symbols.append(SymbolRows(sessions(120)[late : late + n_rows], 7, offset))
+        offset += n_rows
+    cut = FractionSplit(train_frac=0.5, validation_frac=0.25)
+    split = hold_out(symbols, cut, horizon_bars=horizon)
+    owner = np.concatenate([np.full(len(one.date), i) for i, one in enumerate(symbols)])
+    date = np.concatenate([one.date for one in symbols])
+    for name in PARTS:
+        for row in split.part(name):
+            assert owner[row - 7] == owner[row] == owner[row + horizon]
+            # The label ends inside of the part, on every symbol's own calendar.
+            ends = {"train": split.validation_start, "validation": split.test_start}
+            assert name not in ends or date[row + horizon] < ends[name]
+
+
+def test_part_of_the_history_is_its_most_recent_part() -> None:
+    cut = by_date("2001-01-24", "2001-01-30")
+    whole, half = (hold_out(panel(), cut, horizon_bars=1, history_frac=frac) for frac in (1.0, 0.5))
+    # 20 training sessions from January 5 on; the last ten begin on January 15, row 14.
+    assert half.train_start == sessions(40)[14]
+    assert half.train.tolist() == [*range(14, 23), *range(44, 53), *range(84, 93)]
+    assert half.validation.tolist() == whole.validation.tolist()
+    assert half.test.tolist() == whole.test.tolist()
+
+
+def test_fewer_symbols_are_the_first_ones_and_change_no_date() -> None:
+    cut = FractionSplit(train_frac=0.5, validation_frac=0.25)
+    whole = hold_out(panel(), cut, horizon_bars=1)
+    fewer = hold_out(panel(), cut, horizon_bars=1, n_trained=2, n_scored=1)
+    assert fewer.train.tolist() == [row for row in whole.train if row < 70]
+    assert fewer.validation.tolist() == [row for row in whole.validation if row < 40]
+    assert fewer.test.tolist() == [row for row in whole.test if row < 40]
+    assert fewer.validation_start == whole.validation_start

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -18,12 +17,18 @@ def test_the_defaults_are_the_reference_study() -> None:
     assert study.model_dump(mode="json") == {
         "name": "reference",
         "seed": 0,
-        "data": {"source": "bundled", "symbol": "SP500"},
-        "features": {"tier": "a25"},
+        "data": {
+            "time_scale": "daily",
+            "context": [],
+            "source": "bundled",
+            "symbols": ["SP500"],
+        },
+        "data_sizes": {"history_frac": [1.0], "n_symbols": None},
+        "features": {"tier": "a25", "modules": [], "extra": []},
         "tasks": ["threshold_1pct"],
         "horizons": [1, 3, 5],
         "split": {"by": "fraction", "train_frac": 0.65, "validation_frac": 0.15},
-        "windows": {"context_length": 60, "clip": 5.0},
+        "windows": {"context_length": 60, "clip": 5.0, "scaling": "pooled"},
         "patches": {"patch_length": 10, "patch_stride": 5},
         "ladder": {"budgets": ["2M", "20M", "200M", "2B"], "tolerance_frac": 0.25, "grid": None},
         "training": {
@@ -79,7 +84,10 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
     assert study.data.model_dump(mode="json") == {
         "source": "file",
         "path": "/data/spy.csv",
-        "symbol": "SPY",
+        "symbols": ["SPY"],
+        "prices": "as_given",
+        "time_scale": "daily",
+        "context": [],
     }
     assert study.split.model_dump() == {
         "by": "date",
@@ -103,6 +111,13 @@ def test_a_study_is_frozen() -> None:
     assert hash(study) == hash(parse_study({"name": "a"}))
 
 
+SERIES: dict[str, Any] = {
+    "name": "vix",
+    "kind": "volatility_index",
+    "source": "file",
+    "path": "/v.csv",
+    "symbol": "V",
+}
 SPLIT = {"by": "date", "train_end": "2011-12-31", "validation_end": "2014-12-31"}
 
 
@@ -112,6 +127,7 @@ SPLIT = {"by": "date", "train_end": "2011-12-31", "validation_end": "2014-12-31"
         {"name": "a"},
         {"name": "a", "data": {"source": "file", "path": "/x y/ü.csv"}, "split": SPLIT},
         {"name": "1.5", "search": {"space": {"learning_rate": {"low": 1e-7, "high": 1e20}}}},
+        {"name": "c", "data": {"source": "catalog", "symbols": ["^DJI"], "context": [SERIES]}},
         {"name": "yes", "ladder": {"grid": {"d_model": [8], "n_layers": [1], "n_heads": [1]}}},
     ],
 )
@@ -130,8 +146,23 @@ def test_a_resolved_study_reads_back_as_itself(tmp_path: Path, settings: dict[st
 GRID = {"d_model": [8], "n_layers": [1], "n_heads": [1], "ff_ratio": [2, 4]}
 DATES: dict[str, Any] = {"split": SPLIT}
 FILE: dict[str, Any] = {"data": {"source": "file", "path": "/a.csv"}}
+CATALOG: dict[str, Any] = {"data": {"source": "catalog", "catalog": "/c", "symbols": ["S"]}}
+SOURCES = {"bundled": {"data": {"source": "bundled"}}, "file": FILE, "catalog": CATALOG}
+OTHER_SERIES: dict[str, dict[str, Any]] = {
+    "name": {"name": "vxn"},
+    "kind": {"kind": "price"},
+    "source": {"source": "catalog"},
+    "path": {"path": "/w.csv"},
+    "catalog": {"catalog": "/c"},
+    "symbol": {"symbol": "W"},
+    "version": {"version": 2},
+    "max_staleness_days": {"max_staleness_days": 3},
+    "lag_sessions": {"lag_sessions": 1},
+}
 MATTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "seed": ({}, {"seed": 1}),
+    "features.tier": ({}, {"features": {"tier": "a50"}}),
+    "features.extra": ({}, {"features": {"extra": ["rsi_7"]}}),
     "split.fraction.by": ({}, DATES),
     "split.fraction.train_frac": ({}, {"split": {"by": "fraction", "train_frac": 0.6}}),
     "split.fraction.validation_frac": ({}, {"split": {"by": "fraction", "validation_frac": 0.2}}),
@@ -139,6 +170,7 @@ MATTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "split.date.train_end": (DATES, {"split": {**SPLIT, "train_end": "2011-12-30"}}),
     "split.date.validation_end": (DATES, {"split": {**SPLIT, "validation_end": "2014-12-30"}}),
     "windows.context_length": ({}, {"windows": {"context_length": 30}}),
+    "windows.scaling": ({}, {"windows": {"scaling": "per_symbol"}}),
     "windows.clip": ({}, {"windows": {"clip": 4.0}}),
     "patches.patch_length": ({}, {"patches": {"patch_length": 5}}),
     "patches.patch_stride": ({}, {"patches": {"patch_stride": 10}}),
@@ -167,16 +199,35 @@ MATTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "search.space.warmup_steps": ({}, {"search": {"space": {"warmup_steps": [10]}}}),
     "search.space.epochs": ({}, {"search": {"space": {"epochs": [10]}}}),
 }
-# The tier has but one value yet; it is checked below.
-MATTERS_UNTESTED = {"features.tier"}
 NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "name": ({}, {"name": "b"}),
     # The bars have a hash of their own.
     "data.bundled.source": ({}, FILE),
-    "data.bundled.symbol": ({}, {"data": {"source": "bundled", "symbol": "NASDAQ"}}),
+    "data.bundled.symbols": ({}, {"data": {"symbol": "NASDAQ"}}),
     "data.file.source": (FILE, {}),
     "data.file.path": (FILE, {"data": {"source": "file", "path": "/b.csv"}}),
-    "data.file.symbol": (FILE, {"data": {"source": "file", "path": "/a.csv", "symbol": "S"}}),
+    "data.file.symbols": (FILE, {"data": {"source": "file", "path": "/a.csv", "symbol": "S"}}),
+    "data.file.prices": (FILE, {"data": {**FILE["data"], "prices": "adjusted"}}),
+    "data.catalog.source": (CATALOG, {}),
+    "data.catalog.catalog": (CATALOG, {"data": {**CATALOG["data"], "catalog": "/d"}}),
+    "data.catalog.symbols": (CATALOG, {"data": {**CATALOG["data"], "symbols": ["T"]}}),
+    "data.catalog.versions": (CATALOG, {"data": {**CATALOG["data"], "versions": {"S": 2}}}),
+    **{
+        f"data.{source}.time_scale": (base, {"data": {**base["data"], "time_scale": "weekly"}})
+        for source, base in SOURCES.items()
+    },
+    **{
+        f"data.{source}.context.{name}": (
+            {"data": {**base["data"], "context": [SERIES]}},
+            {"data": {**base["data"], "context": [SERIES | changes]}},
+        )
+        for source, base in SOURCES.items()
+        for name, changes in OTHER_SERIES.items()
+    },
+    # The place of the code; the features it makes have a hash.
+    "features.modules": ({}, {"features": {"modules": ["/my.py"]}}),
+    "data_sizes.history_frac": ({}, {"data_sizes": {"history_frac": [0.5]}}),
+    "data_sizes.n_symbols": ({}, {"data_sizes": {"n_symbols": [1]}}),
     # Part of an experiment's name.
     "tasks": ({}, {"tasks": ["direction"]}),
     "horizons": ({}, {"horizons": [1]}),
@@ -228,7 +279,7 @@ def _members(annotation: Any) -> list[type]:
 def test_every_setting_is_declared_as_mattering_or_not() -> None:
     settings = list(leaf_settings(Study))
     assert len(settings) > 40
-    assert sorted(settings) == sorted([*MATTERS, *MATTERS_UNTESTED, *NEUTRAL])
+    assert sorted(settings) == sorted([*MATTERS, *NEUTRAL])
 
 
 def hash_of(settings: dict[str, Any]) -> str:
@@ -246,12 +297,3 @@ def test_a_setting_that_does_not_matter_leaves_the_hash(setting: str) -> None:
     before, after = NEUTRAL[setting]
     assert parse_study({"name": "a", **before}) != parse_study({"name": "a", **after})
     assert hash_of(before) == hash_of(after)
-
-
-def test_the_tier_matters() -> None:
-    study = parse_study({"name": "a"})
-    features = study.features.model_copy(update={"tier": "another"})
-    other = study.model_copy(update={"features": features})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the other tier is not one a study may name
-        assert other.training_settings_hash() != study.training_settings_hash()

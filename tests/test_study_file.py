@@ -55,13 +55,13 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
     assert [line.strip() for line in lines] == [
         "name: got 'a/b'; use letters, digits, '_', '-' and '.' (it names the run directory)",
         "seed: got '5'; input should be a valid integer",
-        "features.tier: got 'a26'; input should be 'a25'",
+        "features.tier: got 'a26'; input should be 'a25', 'a50', 'a100', 'a200' or 'a500'",
         "horizons.1: got 0; input should be greater than 0",
         "horizons.2: got 2.0; input should be a valid integer",
         "horizons.3: got True; input should be a valid integer",
         "split: train_end must be before validation_end",
         "windows.clip: got inf; input should be a finite number",
-        "windows.file: unknown setting; allowed here: clip, context_length",
+        "windows.file: unknown setting; allowed here: clip, context_length, scaling",
         "ladder.budgets.1: got '2m'; write a budget as 5K, 1.5M, 2B or 1500",
         "ladder.budgets.2: got '0.5M'; write a budget as 5K, 1.5M, 2B or 1500",
         "search.space.learning_rate: low must not be above high",
@@ -78,19 +78,26 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
     ("text", "message"),
     [
         ("seed: 1", "my.yaml: name: missing; it must be given"),
-        ("name: a\nnmae: b", "my.yaml: nmae: unknown setting; allowed here: baselines, data, feat"),
         (
-            "name: a\ndata: {symbol: NASDAQ}",
-            "my.yaml: data.source: missing; it must be given",
+            "name: a\nnmae: b",
+            "my.yaml: nmae: unknown setting; allowed here: baselines, data, data_",
+        ),
+        (
+            "name: a\ndata: {symbol: QQQ}",
+            "my.yaml: data.symbols.0: got 'QQQ'; input should be 'SP500' or 'NASDAQ'",
+        ),
+        (
+            "name: a\ndata: {source: catalog}",
+            "my.yaml: data.symbols: missing; it must be given",
         ),
         (
             "name: a\ndata: {source: yahoo}",
-            "my.yaml: data.source: got 'yahoo'; choose one of 'bundled', 'file'",
+            "my.yaml: data.source: got 'yahoo'; choose one of 'bundled', 'file', 'catalog'",
         ),
         ("name: a\ndata: {source: file}", "my.yaml: data.path: missing; it must be given"),
         (
             "name: a\ndata: {source: bundled, path: x}",
-            "my.yaml: data.path: unknown setting; allowed here: path, source, symbol",
+            "my.yaml: data.path: unknown setting; allowed here: catalog, context, path, prices",
         ),
         ("name: a\nsplit: {by: week}", "my.yaml: split.by: got 'week'; choose one of 'date', 'fr"),
         (

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from finscale import __version__
 from finscale.errors import LadderError
-from finscale.features.tiers import tier_features
+from finscale.features.select import study_features
 from finscale.files import hash_sources
 from finscale.ladder.budgets import Budget, parse_budget
 from finscale.ladder.extremes import Extreme, extremes
 from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
 from finscale.models.architecture import Architecture, InputShape
-from finscale.study import Study, TaskName, cell_name
+from finscale.study import DataSize, Study, TaskName, cell_name
 
 # What a result is made by. The search's order, the live view or the report may change without
 # making a finished result stale; these may not.
 _RESULT_SOURCES = (
     "baselines",
-    "dataset.py",
+    "dataset",
     "evaluation",
     "features",
     "machine/device.py",
@@ -54,6 +54,7 @@ class Experiment:
     budget: Budget
     horizon_bars: int
     task: TaskName
+    size: DataSize
     shape: InputShape
     architectures: tuple[Architecture, ...]
     extremes: tuple[Extreme, ...]
@@ -62,7 +63,7 @@ class Experiment:
     @property
     def cell_name(self) -> str:
         """``h1_threshold_1pct``."""
-        return cell_name(self.horizon_bars, self.task)
+        return cell_name(self.horizon_bars, self.task, self.size)
 
     @property
     def name(self) -> str:
@@ -79,7 +80,7 @@ def input_shape(study: Study) -> InputShape:
         If the patches do not fit the context length.
     """
     return InputShape(
-        n_features=len(tier_features(study.features.tier)),
+        n_features=len(study_features(study)),
         context_length=study.windows.context_length,
         patch_length=study.patches.patch_length,
         patch_stride=study.patches.patch_stride,
@@ -87,7 +88,7 @@ def input_shape(study: Study) -> InputShape:
 
 
 def plan_experiments(study: Study) -> tuple[Experiment, ...]:
-    """Return the matrix in the order it is run: by task, then budget (small first), then horizon.
+    """Return the matrix in the order it is run: by task, data size, budget, horizon, small first.
 
     Raises
     ------
@@ -108,8 +109,9 @@ def plan_experiments(study: Study) -> tuple[Experiment, ...]:
         forced = extremes(cells, budget=budget, shape=shape)
         rungs.append((budget, cells, forced, grid_hash(cells, shape)))
     return tuple(
-        Experiment(budget, horizon, task, shape, cells, forced, digest)
+        Experiment(budget, horizon, task, size, shape, cells, forced, digest)
         for task in study.tasks
+        for size in study.sizes()
         for budget, cells, forced, digest in rungs
         for horizon in study.horizons
     )

@@ -1,4 +1,4 @@
-"""The one place that writes: atomic files, content hashes, the append-only ledger, the run lock."""
+"""The one place that writes: atomic files, content hashes, the append-only ledger, the locks."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files of writes that were cut off; no other process may be writing."""
+    for file in directory.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -190,6 +196,32 @@ def exclusive_lock(path: Path) -> Iterator[None]:
                 f"{path.parent}: another finscale process is working here; "
                 "wait for it, stop it, or choose another directory with --out"
             ) from error
+        yield
+
+
+@contextlib.contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold an advisory lock on ``path``, as soon as whoever has it lets go.
+
+    For short work that processes do in turn; :func:`exclusive_lock` refuses instead. The kernel
+    frees it if we die.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def reading_lock(path: Path) -> Iterator[None]:
+    """Keep writers that take :func:`waiting_lock` out for the duration, and write nothing.
+
+    Where no writer has made the lock's file yet there is nobody to keep out.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):
+            stream = stack.enter_context(path.open("rb"))
+            fcntl.flock(stream, fcntl.LOCK_SH)
         yield
 
 

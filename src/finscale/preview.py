@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from finscale.dataset import check_schedule, load_market, prepare_cell, study_cells
+from finscale.dataset.cell import check_schedule, prepare_cell, study_cells
+from finscale.dataset.market import load_market
 from finscale.experiments import Experiment, plan_experiments
 from finscale.machine.device import choose_device, choose_precision, use_threads
 from finscale.models.architecture import Architecture

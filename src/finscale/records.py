@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from finscale.errors import RunDirectoryError
 from finscale.files import Ledger, hash_json
+from finscale.study import ALL_DATA, DataSize, cell_name
 
 
 class _Record(BaseModel):
@@ -43,13 +44,19 @@ class CellRecord(_Record):
     """What every record says of the experiment it belongs to."""
 
     uid: str = Field(description="unique in the ledger; a record is appended once")
-    experiment: str = Field(description="{budget}_h{horizon}_{task}; a baseline's has no budget")
+    experiment: str = Field(description="{budget}_{cell}; a baseline's has no budget")
     budget: str | None
     horizon_bars: int
     task: str
+    data_size: DataSize = ALL_DATA
     identity: Identity
     code_version: str
     created_at: str = Field(description="UTC, ISO 8601")
+
+    @property
+    def cell_name(self) -> str:
+        """What it shares with other budgets: ``h1_threshold_1pct``."""
+        return cell_name(self.horizon_bars, self.task, self.data_size)
 
 
 class ModelFields(_Record):

@@ -1,8 +1,8 @@
 """Hold-out splits, and the one purge rule.
 
 A split is three sets of anchors. An anchor is the row t at which a prediction is made: its input
-window is rows t - L + 1 … t, its label reads rows t + 1 … t + h. Parts are half-open row intervals
-``[start, stop)`` that follow each other: train, validation, test.
+window is rows t - L + 1 … t, its label reads rows t + 1 … t + h, all of one symbol. Parts follow
+each other in time: train, validation, test. They are cut at dates, the same for every symbol.
 
 An anchor belongs to a part when t lies in it *and* its label's last row t + h does too (the purge).
 An input window may reach back into an earlier part, as it would in use: the past is known. So no
@@ -12,6 +12,7 @@ left in validation and test is scored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,26 +22,46 @@ from finscale.errors import SplitError
 from finscale.study import DateSplit, FractionSplit
 
 IntArray = NDArray[np.int64]
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SymbolRows:
+    """The rows of one symbol, and where they lie among those of all symbols.
+
+    Attributes
+    ----------
+    date
+        Session of each row, ascending.
+    first_anchor
+        First row (of the symbol's own) with a whole input window of finite features.
+    offset
+        Number of the symbol's first row among the rows of all symbols.
+    """
+
+    date: NDArray[np.datetime64]
+    first_anchor: int
+    offset: int = 0
 
 
 @dataclass(frozen=True)
 class Split:
-    """Anchor rows of each part, ascending, and where the parts lie.
+    """Anchor rows of each part, ascending, and the dates that the parts are cut at.
 
     Attributes
     ----------
     train, validation, test
         Row numbers, int64.
-    train_stop, validation_stop, test_stop
-        First row after each part; a part starts where the one before it stops.
+    train_start, validation_start, test_start
+        First day of each part; a part ends the day before the next one starts.
     """
 
     train: IntArray
     validation: IntArray
     test: IntArray
-    train_stop: int
-    validation_stop: int
-    test_stop: int
+    train_start: np.datetime64
+    validation_start: np.datetime64
+    test_start: np.datetime64
 
     def part(self, name: str) -> IntArray:
         """Return the anchors of ``"train"``, ``"validation"`` or ``"test"``."""
@@ -49,51 +70,60 @@ class Split:
 
 
 def hold_out(
-    date: NDArray[np.datetime64],
+    symbols: Sequence[SymbolRows],
     cut: DateSplit | FractionSplit,
     *,
-    first_anchor: int,
     horizon_bars: int,
+    history_frac: float = 1.0,
+    n_trained: int | None = None,
+    n_scored: int | None = None,
 ) -> Split:
-    """Cut rows into contiguous train, validation and test parts.
+    """Cut the rows of all symbols into train, validation and test parts, at the same dates.
 
     Parameters
     ----------
-    date
-        Session of each of the T rows, ascending.
+    symbols
+        One or more.
     cut
-        Dates (inclusive ends), or fractions of the rows from ``first_anchor`` on.
-    first_anchor
-        First row with a whole input window of finite features.
+        Dates (inclusive ends), or fractions of the sessions on which any symbol has an anchor.
     horizon_bars
         How far a label reaches.
+    history_frac
+        Share of the training sessions to train on: the most recent ones.
+    n_trained, n_scored
+        Train on the first so many symbols, score on the first so many; None: on all. The dates
+        of the cut do not depend on them, nor do those of validation and test on ``history_frac``.
 
     Raises
     ------
     SplitError
         If a part is left without anchors; the message names the part and the fix.
     """
-    n_rows = len(date)
-    if isinstance(cut, DateSplit):
-        train_stop = int(np.searchsorted(date, np.datetime64(cut.train_end), side="right"))
-        validation_stop = int(
-            np.searchsorted(date, np.datetime64(cut.validation_end), side="right")
-        )
-    else:
-        usable = max(n_rows - first_anchor, 0)
-        train_stop = first_anchor + round(usable * cut.train_frac)
-        validation_stop = first_anchor + round(usable * (cut.train_frac + cut.validation_frac))
+    sessions = _anchor_sessions(symbols)
+    validation_start, test_start = _boundaries(sessions, cut)
+    before = sessions[sessions < validation_start]
+    n_kept = round(len(before) * history_frac)
+    train_start = before[len(before) - n_kept] if n_kept else validation_start
+    end = max(one.date[-1] for one in symbols) + np.timedelta64(1, "D")
     bounds = {
-        "train": (first_anchor, train_stop),
-        "validation": (max(train_stop, first_anchor), validation_stop),
-        "test": (max(validation_stop, first_anchor), n_rows),
+        "train": (train_start, validation_start, symbols[:n_trained]),
+        "validation": (validation_start, test_start, symbols[:n_scored]),
+        "test": (test_start, end, symbols[:n_scored]),
     }
-    anchors = {name: purged(*bound, horizon_bars) for name, bound in bounds.items()}
+    anchors = {
+        name: np.concatenate([_anchors(one, start, stop, horizon_bars) for one in chosen])
+        for name, (start, stop, chosen) in bounds.items()
+    }
     for name, rows in anchors.items():
         if len(rows) == 0:
-            raise SplitError(_empty_part(name, bounds[name], date, first_anchor, horizon_bars))
+            start, stop, chosen = bounds[name]
+            n_rows = sum(int(np.sum((one.date >= start) & (one.date < stop))) for one in chosen)
+            raise SplitError(_empty_part(name, n_rows, symbols, sessions[0], horizon_bars))
     return Split(
-        **anchors, train_stop=train_stop, validation_stop=validation_stop, test_stop=n_rows
+        **anchors,
+        train_start=train_start,
+        validation_start=validation_start,
+        test_start=test_start,
     )
 
 
@@ -102,23 +132,51 @@ def purged(start: int, stop: int, horizon_bars: int) -> IntArray:
     return np.arange(start, max(stop - horizon_bars, start), dtype=np.int64)
 
 
+def _anchor_sessions(symbols: Sequence[SymbolRows]) -> NDArray[np.datetime64]:
+    """Return the sessions on which any symbol has an anchor, each once, ascending."""
+    sessions = np.unique(np.concatenate([one.date[one.first_anchor :] for one in symbols]))
+    if len(sessions) == 0:
+        longest = max(symbols, key=lambda one: len(one.date) - one.first_anchor)
+        raise SplitError(
+            f"{len(longest.date)} bars are too few: the first window with all features ends at "
+            f"row {longest.first_anchor + 1}; give a longer history"
+        )
+    return sessions
+
+
+def _boundaries(
+    sessions: NDArray[np.datetime64], cut: DateSplit | FractionSplit
+) -> tuple[np.datetime64, np.datetime64]:
+    """Return the first days of validation and test."""
+    day = np.timedelta64(1, "D")
+    if isinstance(cut, DateSplit):
+        return np.datetime64(cut.train_end) + day, np.datetime64(cut.validation_end) + day
+    after = np.append(sessions, sessions[-1] + day)
+    n_train = round(len(sessions) * cut.train_frac)
+    n_both = round(len(sessions) * (cut.train_frac + cut.validation_frac))
+    return after[n_train], after[n_both]
+
+
+def _anchors(
+    symbol: SymbolRows, start: np.datetime64, stop: np.datetime64, horizon_bars: int
+) -> IntArray:
+    """Return a symbol's anchors in the part of the days ``[start, stop)``."""
+    first, last = np.searchsorted(symbol.date, [start, stop])
+    return symbol.offset + purged(max(int(first), symbol.first_anchor), int(last), horizon_bars)
+
+
 def _empty_part(
     name: str,
-    bound: tuple[int, int],
-    date: NDArray[np.datetime64],
-    first_anchor: int,
+    n_rows: int,
+    symbols: Sequence[SymbolRows],
+    first_anchor: np.datetime64,
     horizon_bars: int,
 ) -> str:
     fix = "move split.train_end or split.validation_end (or the fractions), or give more history"
-    if first_anchor >= len(date):
-        return (
-            f"{len(date)} bars are too few: the first window with all features ends at row "
-            f"{first_anchor + 1}; give a longer history"
-        )
-    start, stop = bound
-    reach = f"its labels reach {horizon_bars} rows ahead"
-    inside = f"{max(stop - start, 0)} rows of the data, which runs {date[0]} to {date[-1]}"
+    begin = min(one.date[0] for one in symbols)
+    end = max(one.date[-1] for one in symbols)
     return (
-        f"the {name} part holds no sample: it covers {inside}, and {reach}; "
-        f"the first possible sample is on {date[first_anchor]}; {fix}"
+        f"the {name} part holds no sample: it covers {n_rows} rows of the data, which runs "
+        f"{begin} to {end}, and its labels reach {horizon_bars} rows ahead; "
+        f"the first possible sample is on {first_anchor}; {fix}"
     )

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from finscale.files import hash_json
+from finscale.study_data import BundledData, DataSettings, PositiveInt, Settings
 
-TierName = Literal["a25"]
+TierName = Literal["a25", "a50", "a100", "a200", "a500"]
 TaskName = Literal[
     "threshold_0.5pct",
     "threshold_1pct",
@@ -39,7 +40,6 @@ BaselineName = Literal[
     "gradient_boosting",
 ]
 
-PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -60,39 +60,55 @@ BudgetLabel = Annotated[str | int, AfterValidator(_budget_label)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
 
 
-def cell_name(horizon_bars: int, task: str) -> str:
-    """Name what experiments of all budgets share, one horizon and task: ``h1_threshold_1pct``."""
-    return f"h{horizon_bars}_{task}"
+class DataSize(Settings):
+    """How much of the study's data an experiment trains on; what it is scored on is the same."""
+
+    history_frac: float = Field(default=1.0, gt=0, le=1, description="most recent part of training")
+    n_symbols: PositiveInt | None = Field(default=None, description="the first so many; null: all")
+
+    @property
+    def label(self) -> str:
+        """``history0.5_symbols2``; empty for all there is."""
+        parts = [f"history{self.history_frac:g}"] if self.history_frac < 1 else []
+        parts += [f"symbols{self.n_symbols}"] if self.n_symbols is not None else []
+        return "_".join(parts)
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+ALL_DATA = DataSize()
 
 
-class BundledData(_Settings):
-    """Real index data that comes with finscale's dependencies: S&P 500 or NASDAQ, 1999–2018."""
+def cell_name(horizon_bars: int, task: str, size: DataSize) -> str:
+    """Name what experiments of all budgets share, a horizon, task and data size.
 
-    source: Literal["bundled"] = "bundled"
-    symbol: Literal["SP500", "NASDAQ"] = Field(default="SP500", description="which index")
-
-
-class FileData(_Settings):
-    """Bars from a file of one's own."""
-
-    source: Literal["file"]
-    path: Path = Field(description="a .csv or .parquet file; relative to the study file")
-    symbol: str | None = Field(
-        default=None, description="symbol to keep, if the file holds several"
-    )
+    ``h1_threshold_1pct``, or ``h1_threshold_1pct_history0.5`` with half of the training history.
+    """
+    return "_".join(filter(None, [f"h{horizon_bars}", task, size.label]))
 
 
-class Features(_Settings):
+class Features(Settings):
     """What the models see."""
 
     tier: TierName = Field(default="a25", description="named feature set")
+    modules: tuple[Path, ...] = Field(
+        default=(), description="Python files that register features of one's own"
+    )
+    extra: tuple[str, ...] = Field(
+        default=(), description="features beside the tier's, from modules or other tiers"
+    )
 
 
-class DateSplit(_Settings):
+class DataSizes(Settings):
+    """Data size as an axis of the matrix: every combination is an experiment of its own."""
+
+    history_frac: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(1.0,), min_length=1, description="shares of the training history, the most recent"
+    )
+    n_symbols: tuple[PositiveInt, ...] | None = Field(
+        default=None, min_length=1, description="numbers of symbols to train on; null: all"
+    )
+
+
+class DateSplit(Settings):
     """Train, validation and test parts cut at dates."""
 
     by: Literal["date"]
@@ -106,7 +122,7 @@ class DateSplit(_Settings):
         return self
 
 
-class FractionSplit(_Settings):
+class FractionSplit(Settings):
     """Train, validation and test parts cut at fractions of the usable rows; test is the rest."""
 
     by: Literal["fraction"] = "fraction"
@@ -120,23 +136,26 @@ class FractionSplit(_Settings):
         return self
 
 
-class Windows(_Settings):
+class Windows(Settings):
     """The model's input: the rows that end at the row of the prediction."""
 
     context_length: PositiveInt = Field(default=60, description="rows in a window")
     clip: float = Field(
         default=5.0, gt=0, description="scaled features are clipped to ± this many IQRs"
     )
+    scaling: Literal["pooled", "per_symbol"] = Field(
+        default="pooled", description="training statistics over all symbols, or of each"
+    )
 
 
-class Patches(_Settings):
+class Patches(Settings):
     """How a window is cut into the transformer's tokens."""
 
     patch_length: PositiveInt = Field(default=10, description="rows in a patch")
     patch_stride: PositiveInt = Field(default=5, description="rows between the starts of patches")
 
 
-class Grid(_Settings):
+class Grid(Settings):
     """Choices for each dimension of an architecture."""
 
     d_model: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -147,7 +166,7 @@ class Grid(_Settings):
     )
 
 
-class Ladder(_Settings):
+class Ladder(Settings):
     """Parameter budgets, and the architectures that compete within each."""
 
     budgets: tuple[BudgetLabel, ...] = Field(
@@ -162,7 +181,7 @@ class Ladder(_Settings):
     )
 
 
-class Training(_Settings):
+class Training(Settings):
     """What every training run shares."""
 
     effective_batch: PositiveInt = Field(default=256, description="windows per optimiser step")
@@ -180,7 +199,7 @@ class Training(_Settings):
     )
 
 
-class LogRange(_Settings):
+class LogRange(Settings):
     """A range sampled uniformly in the logarithm; low and high included."""
 
     low: float = Field(gt=0)
@@ -193,7 +212,7 @@ class LogRange(_Settings):
         return self
 
 
-class Space(_Settings):
+class Space(Settings):
     """The recipe's search space. The architecture is searched over the budget's grid."""
 
     learning_rate: LogRange = LogRange(low=1e-4, high=1e-3)
@@ -205,7 +224,7 @@ class Space(_Settings):
     epochs: tuple[PositiveInt, ...] = Field(default=(50, 75, 100), min_length=1)
 
 
-class Search(_Settings):
+class Search(Settings):
     """How the best architecture and recipe of an experiment are looked for."""
 
     n_trials: PositiveInt = Field(
@@ -224,20 +243,20 @@ class Search(_Settings):
     space: Space = Space()
 
 
-class Final(_Settings):
+class Final(Settings):
     """The final training of each experiment's best recipe."""
 
     n_seeds: int = Field(default=3, ge=3, description="independent seeds")
 
 
-class Scaling(_Settings):
+class Scaling(Settings):
     """The fit of the scaling law."""
 
     n_bootstrap: int = Field(default=2000, ge=200, description="parametric bootstrap samples")
     confidence: Fraction = Field(default=0.95, description="level of the intervals")
 
 
-class Machine(_Settings):
+class Machine(Settings):
     """Where training runs."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -246,12 +265,13 @@ class Machine(_Settings):
     n_threads: int = Field(default=0, ge=0, description="CPU threads; 0: one per core")
 
 
-class Study(_Settings):
+class Study(Settings):
     """The whole matrix: budgets × horizons × tasks on one data set and one tier."""
 
     name: StudyName = Field(description="names the run directory")
     seed: int = Field(default=0, ge=0, lt=2**31, description="every random draw derives from it")
-    data: Annotated[BundledData | FileData, Field(discriminator="source")] = BundledData()
+    data: Annotated[DataSettings, Field(discriminator="source")] = BundledData()
+    data_sizes: DataSizes = DataSizes()
     features: Features = Features()
     tasks: tuple[TaskName, ...] = Field(default=("threshold_1pct",), min_length=1)
     horizons: tuple[PositiveInt, ...] = Field(
@@ -275,12 +295,24 @@ class Study(_Settings):
             ("horizons", self.horizons),
             ("ladder.budgets", self.ladder.budgets),
             ("baselines", self.baselines),
+            ("data.symbols", self.data.symbols or ()),
+            ("data_sizes.history_frac", self.data_sizes.history_frac),
+            ("data_sizes.n_symbols", self.data_sizes.n_symbols or ()),
+            ("features.extra", self.features.extra),
         ):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}: the same value stands twice")
         if "base_rate" not in self.baselines:
             raise ValueError("baselines: base_rate must be among them, skill is measured from it")
         return self
+
+    def sizes(self) -> tuple[DataSize, ...]:
+        """Return the data sizes of the matrix, the largest last."""
+        return tuple(
+            DataSize(history_frac=history_frac, n_symbols=n_symbols)
+            for n_symbols in sorted(self.data_sizes.n_symbols or ()) or (None,)
+            for history_frac in sorted(self.data_sizes.history_frac)
+        )
 
     def to_yaml(self) -> str:
         """Return the study with every default written out."""
@@ -297,7 +329,7 @@ class Study(_Settings):
             mode="json",
             include={
                 "seed": True,
-                "features": True,
+                "features": {"tier", "extra"},
                 "split": True,
                 "windows": True,
                 "patches": True,

@@ -34,18 +34,23 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     """
     path = Path(path)
     settings = _read_yaml(path)
-    _anchor_data_path(settings, path.resolve().parent)
+    _anchor_paths(settings, path.resolve().parent)
     for override in overrides:
         _apply_override(settings, override)
-    _anchor_data_path(settings, Path.cwd())
+    _anchor_paths(settings, Path.cwd())
     return parse_study(settings, source=str(path))
 
 
 def parse_study(settings: Mapping[str, Any], *, source: str = "study") -> Study:
-    """Validate settings that are already in memory (see :func:`load_study`)."""
+    """Validate settings that are already in memory (see :func:`load_study`).
+
+    In ``data``, ``symbol: SPY`` is short for ``symbols: [SPY]``, and a source that is not named
+    is the one that ``path`` or ``catalog`` belongs to, or the bundled data.
+    """
     try:
         # Through JSON, strictly: lists become tuples and texts dates, but "5" is no number.
-        return Study.model_validate_json(json.dumps(settings, default=str), strict=True)
+        text = json.dumps(_spell_out_data(settings), default=str)
+        return Study.model_validate_json(text, strict=True)
     except ValidationError as error:
         lines = [_explain(detail) for detail in _root_causes(error.errors(include_url=False))]
         if len(lines) == 1:
@@ -124,13 +129,48 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     place[parts[-1]] = value
 
 
-def _anchor_data_path(settings: dict[str, Any], directory: Path) -> None:
+def _spell_out_data(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the short forms of the data section out."""
     data = settings.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        try:
-            data["path"] = str(directory / Path(data["path"]).expanduser())
-        except RuntimeError as error:
-            raise StudyError(f"data.path: got {data['path']!r}; no such home directory") from error
+    if not isinstance(data, dict):
+        return dict(settings)
+    full = dict(data)
+    if "source" not in full:
+        full["source"] = next((n for n in ("file", "catalog") if _KEY_OF[n] in full), "bundled")
+    if "symbol" in full and "symbols" not in full:
+        symbol = full.pop("symbol")
+        full |= {} if symbol is None else {"symbols": [symbol]}
+    return dict(settings) | {"data": full}
+
+
+_KEY_OF = {"file": "path", "catalog": "catalog"}
+
+
+def _anchor_paths(settings: dict[str, Any], directory: Path) -> None:
+    """Make the paths among the settings absolute."""
+    data, features = settings.get("data"), settings.get("features")
+    if isinstance(data, dict):
+        series = data.get("context")
+        places = {"data": data} | {
+            f"data.context.{number}": one
+            for number, one in enumerate(series if isinstance(series, list) else [])
+        }
+        for name, place in places.items():
+            for key in _KEY_OF.values():
+                if isinstance(place, dict) and isinstance(place.get(key), str):
+                    place[key] = _absolute(place[key], directory, f"{name}.{key}")
+    if isinstance(features, dict) and isinstance(features.get("modules"), list):
+        features["modules"] = [
+            _absolute(one, directory, "features.modules") if isinstance(one, str) else one
+            for one in features["modules"]
+        ]
+
+
+def _absolute(text: str, directory: Path, setting: str) -> str:
+    try:
+        return str(directory / Path(text).expanduser())
+    except RuntimeError as error:
+        raise StudyError(f"{setting}: got {text!r}; no such home directory") from error
 
 
 def _root_causes(details: list[ErrorDetails]) -> list[ErrorDetails]:

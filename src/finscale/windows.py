@@ -6,6 +6,7 @@ Shape suffixes: T rows, F features, B windows in a batch, L rows in a window (co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,14 @@ class Scaler:
             iqr_F=np.where(iqr_F > 0, iqr_F, 1.0).astype(np.float32),
             clip=clip,
         )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the statistics, JSON-ready."""
+        return {
+            "median": self.median_F.tolist(),
+            "iqr": self.iqr_F.tolist(),
+            "clip": self.clip,
+        }
 
     def transform(self, values_TF: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scaled and clipped values, float32; NaN stays NaN."""

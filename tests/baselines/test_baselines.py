@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from finscale.baselines import tabular
-from finscale.baselines.tabular import FittedBaseline
-from finscale.dataset import CellData
+from finscale.baselines.tabular import VOLATILITY, FittedBaseline
+from finscale.dataset.cell import CellData
 from finscale.evaluation.metrics import log_loss
 from finscale.study import BaselineName
 from tiny import CELL, tiny_prepared
@@ -96,7 +96,7 @@ def test_the_base_rate_is_the_training_parts_whatever_the_row(data: CellData) ->
 
 
 def test_logistic_volatility_sees_volatility_and_nothing_else(data: CellData) -> None:
-    volatility = np.array([family == "volatility" for family in data.families])
+    volatility = np.array([name in VOLATILITY for name in data.feature_names])
     assert 0 < volatility.sum() < len(volatility)
     noise_TF = np.random.default_rng(0).standard_normal(data.scaled_TF.shape).astype(np.float32)
     others = replace(data, scaled_TF=np.where(volatility, data.scaled_TF, noise_TF))
@@ -111,7 +111,7 @@ def test_logistic_volatility_sees_volatility_and_nothing_else(data: CellData) ->
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"base_rate"}))
 def test_a_planted_signal_is_found(name: BaselineName, data: CellData) -> None:
-    column = data.families.index("volatility")
+    column = data.feature_names.index(VOLATILITY[0])
     signal_T = data.scaled_TF[:, column]
     middle = np.median(signal_T[data.split.train])
     planted = replace(data, labels_T=(signal_T > middle).astype(np.float32))

@@ -18,6 +18,7 @@ from finscale.evaluation.predictions import (
 def make_frame(**changes):
     values = {
         "rows": [10, 11],
+        "symbols": ["A", "A"],
         "dates": [date(2015, 1, 5), date(2015, 1, 6)],
         "part": "test",
         "labels": [0, 1],
@@ -33,8 +34,8 @@ def test_frame_has_the_contract_columns():
 
     assert frame.schema == SCHEMA
     assert frame.rows() == [
-        (10, date(2015, 1, 5), "test", 0, "2M", 7, 0.1),
-        (11, date(2015, 1, 6), "test", 1, "2M", 7, 0.3),
+        (10, "A", date(2015, 1, 5), "test", 0, "2M", 7, 0.1),
+        (11, "A", date(2015, 1, 6), "test", 1, "2M", 7, 0.3),
     ]
 
 
@@ -70,11 +71,12 @@ def test_values_outside_the_contract_are_refused(changes, message):
         {"labels": [1, 1]},
         {"dates": [date(2015, 1, 4), date(2015, 1, 6)]},
         {"part": "validation"},
+        {"symbols": ["A", "B"]},
     ],
 )
 def test_models_must_be_scored_on_the_same_truth(other):
     frame = pl.concat([make_frame(), make_frame(model="20M", **other)])
-    with pytest.raises(ValueError, match="two dates, parts or labels"):
+    with pytest.raises(ValueError, match="two symbols, dates, parts or labels"):
         validate_predictions(frame)
 
 

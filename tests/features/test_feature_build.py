@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -9,9 +11,15 @@ import numpy as np
 import pytest
 
 from finscale.errors import FeatureError
-from finscale.features.build import FeatureMatrix, build_features
+from finscale.features.build import (
+    FeatureMatrix,
+    build_features,
+    feature_values,
+    first_usable_row,
+)
+from finscale.features.context import context_features
 from finscale.features.registry import REGISTRY, Feature, feature
-from finscale.features.tiers import FAMILIES, TIERS, tier_features
+from finscale.features.tiers import MODULES, TIERS, tier_features
 from finscale.market.bars import OHLCV, FloatArray
 from finscale.study import TierName
 from strategies import make_bars
@@ -50,12 +58,15 @@ def test_each_tier_starts_with_the_one_below() -> None:
 
 
 def test_every_registered_feature_is_documented() -> None:
-    families = {module.__name__.rpartition(".")[2] for module in FAMILIES}
+    modules = {module.__name__ for module in MODULES}
+    families = {module.rpartition(".")[2] for module in modules}
     for name, one in REGISTRY.items():
         assert name == one.name
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
         assert one.family in families
-        assert one.function.__module__ == f"finscale.features.{one.family}"
+        # A family may take several modules; one of them has its name.
+        function = one.function.func if isinstance(one.function, partial) else one.function
+        assert function.__module__ in modules
         assert one.meaning
         assert "\n" not in one.meaning
         assert re.search(r"\d{4}", one.reference)
@@ -143,6 +154,99 @@ def test_too_few_bars_name_the_feature_that_needs_more() -> None:
     with pytest.raises(FeatureError, match="3 bars are too few: slow needs 3 before the first"):
         build_features(make_bars(3), features)
     assert build_features(make_bars(4), (planted("slow", [1.0] * 4, 3),)).first_row == 3
+
+
+def with_series(n_bars: int, **begins: int) -> OHLCV:
+    """Bars with context series that begin at the given rows."""
+    context = {
+        name: np.where(np.arange(n_bars) < begin, np.nan, 20.0) for name, begin in begins.items()
+    }
+    return dataclasses.replace(make_bars(n_bars), context=context)
+
+
+def of_series(series: str, lookback_bars: int) -> Feature:
+    one = planted(f"{series}_level", [1.0] * 100, lookback_bars)
+    return dataclasses.replace(one, family="context", context=series)
+
+
+@pytest.mark.parametrize(
+    ("features", "first_row"),
+    [
+        ([of_series("vix", 0)], 30),
+        ([of_series("vix", 5)], 35),
+        ([of_series("vix", 5), planted("own", [1.0] * 100, 40)], 40),
+        ([of_series("vix", 5), of_series("gold", 20)], 35),
+        ([of_series("vix", 5), of_series("gold", 26)], 36),
+        ([of_series("gold", 0)], 10),
+    ],
+)
+def test_a_look_back_counts_from_where_its_series_begins(
+    features: list[Feature], first_row: int
+) -> None:
+    bars = with_series(100, vix=30, gold=10)
+    matrix = build_features(bars, tuple(features))
+    assert matrix.first_row == first_row
+    assert max(first_usable_row(one, bars) for one in features) == first_row
+    assert np.isnan(matrix.values[:first_row]).all()
+    assert (matrix.values[first_row:] == 1.0).all()
+
+
+def test_context_features_on_real_bars(sp500: OHLCV) -> None:
+    series = np.where(np.arange(5031) < 100, np.nan, 20.0)
+    bars = dataclasses.replace(sp500, context={"vix": series})
+    features = (*tier_features("a25"), *context_features("vix", "volatility_index"))
+    matrix = build_features(bars, features)
+    # The longest: vix_rank_252, from row 100 on.
+    assert matrix.first_row == 100 + 251
+    assert np.isfinite(matrix.values[matrix.first_row :]).all()
+
+
+def test_a_series_that_the_bars_do_not_have_is_refused() -> None:
+    bars = with_series(50, gold=0)
+    with pytest.raises(FeatureError) as caught:
+        build_features(bars, (planted("own", [1.0] * 50), of_series("vix", 3)))
+    assert str(caught.value) == (
+        "feature vix_level: no context series 'vix' beside the bars (there are: gold); "
+        "join it to them, or choose other features"
+    )
+
+
+@pytest.mark.parametrize("begin", [30, 40])
+def test_a_series_that_begins_too_late_is_named(begin: int) -> None:
+    bars = with_series(40, vix=begin)
+    when = f"on {bars.date[30]}" if begin == 30 else f"after {bars.date[39]}"
+    with pytest.raises(FeatureError) as caught:
+        build_features(bars, (planted("own", [1.0] * 40), of_series("vix", 10)))
+    assert str(caught.value) == (
+        f"40 bars are too few: vix_level needs 10 after vix begins {when}; give a longer series, "
+        "later bars, or choose other features"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda bars: bars.close[1:], r"feature own returns shape \(4,\) for 5 bars; return one "),
+        (lambda bars: 1.0, r"feature own returns shape \(\) for 5 bars; return one value per bar"),
+        (
+            lambda bars: bars.close[7],
+            r"feature own fails on 5 bars from \S+: IndexError: .*; correct its function",
+        ),
+    ],
+)
+def test_a_function_that_gives_no_values_is_named(
+    function: Callable[[OHLCV], FloatArray], message: str
+) -> None:
+    one = dataclasses.replace(planted("own", []), function=function)
+    with pytest.raises(FeatureError, match=message):
+        build_features(make_bars(5), (one,))
+
+
+def test_values_become_float64() -> None:
+    one = dataclasses.replace(planted("own", []), function=lambda bars: [1] * len(bars))
+    values = feature_values(one, make_bars(3))
+    assert values.dtype == np.float64
+    assert values.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -7,37 +7,54 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finscale.features.registry import REGISTRY, Feature
+from finscale.features.registry import REGISTRY
 from finscale.features.rolling import ema_memory_bars
-from finscale.features.tiers import tier_features
+from finscale.features.tiers import TIERS, tier_features
 from finscale.market.bars import OHLCV
 from strategies import bars, make_bars
 
-FEATURES = tier_features("a25")
+# No tier begins later than a25 does, so that all are compared on the same rows.
+LONGEST = 254
 # Exponential averages never forget altogether; all others have an end to their memory.
-RECURSIVE = {"ema_distance_12", "macd_histogram", "adx_14", "rsi_14", "log_natr_14"}
+RECURSIVE = {
+    *("adx_14", "alligator_mouth_5_13", "bear_power_13", "bull_power_13", "connors_rsi_3_2_100"),
+    *("dema_distance_20", "directional_balance_14", "directional_movement_down_14"),
+    *("directional_movement_up_14", "ema_distance_12", "heikin_ashi_body", "log_natr_14"),
+    *("macd_histogram", "percentage_price_oscillator_12_26", "relative_strength_2", "rsi_14"),
+    *("rsi_14_change_20", "stochastic_momentum_index_14_5", "tema_distance_15", "trend_strength_7"),
+    *("trend_strength_change_7_10", "trix_15", "true_strength_25_13"),
+    *("true_strength_signal_gap_25_13_7",),
+}
+FEATURES = tuple(REGISTRY.values())
 
 
-@pytest.mark.parametrize("feature", FEATURES, ids=lambda one: one.name)
-def test_the_look_back_is_all_a_value_needs(feature: Feature, sp500: OHLCV, nasdaq: OHLCV) -> None:
-    n_back = feature.lookback_bars
+def test_all_features_are_here() -> None:
+    assert set(REGISTRY) >= RECURSIVE
+    assert set(TIERS["a500"]) <= set(REGISTRY)
+    assert max(one.lookback_bars for one in tier_features("a25")) == LONGEST
+    assert max(one.lookback_bars for one in FEATURES) == LONGEST
+
+
+def test_the_look_back_is_all_a_value_needs(sp500: OHLCV, nasdaq: OHLCV) -> None:
     for market in (sp500, nasdaq):
-        values = feature.function(market)
-        assert np.isfinite(values[n_back:]).all()
-        for row in [n_back, *range(n_back + 1, len(market), 97), len(market) - 1]:
-            alone = feature.function(market.slice(row - n_back, row + 1))
-            assert alone[-1] == pytest.approx(values[row], rel=0, abs=1e-6)
+        for feature in FEATURES:
+            n_back = feature.lookback_bars
+            values = feature.function(market)
+            assert np.isfinite(values[n_back:]).all(), feature.name
+            for row in [n_back, *range(n_back + 1, len(market), 297), len(market) - 1]:
+                alone = feature.function(market.slice(row - n_back, row + 1))
+                assert alone[-1] == pytest.approx(values[row], rel=1e-6, abs=1e-6), feature.name
 
 
 @settings(max_examples=30)
-@given(world=bars(max(one.lookback_bars for one in FEATURES) + 1, 400))
+@given(world=bars(LONGEST + 1, 400))
 def test_every_feature_is_finite_from_its_look_back_on(world: OHLCV) -> None:
-    for feature in REGISTRY.values():
+    for feature in FEATURES:
         assert np.isfinite(feature.function(world)[feature.lookback_bars :]).all(), feature.name
 
 
 @settings(max_examples=30)
-@given(world=bars(60, 200), place=st.floats(0, 1))
+@given(world=bars(LONGEST + 1, 400), place=st.floats(0, 1))
 def test_a_finite_memory_ends_whatever_was_before(world: OHLCV, place: float) -> None:
     for feature in FEATURES:
         if feature.name in RECURSIVE:
@@ -50,9 +67,9 @@ def test_a_finite_memory_ends_whatever_was_before(world: OHLCV, place: float) ->
         )
 
 
-def test_no_look_back_is_longer_than_it_has_to_be() -> None:
+def test_no_look_back_of_a25_is_longer_than_it_has_to_be() -> None:
     world = make_bars(300, seed=5)
-    for feature in FEATURES:
+    for feature in tier_features("a25"):
         if feature.name not in RECURSIVE and feature.lookback_bars > 0:
             values = feature.function(world)
             assert np.isnan(values[feature.lookback_bars - 1]), feature.name

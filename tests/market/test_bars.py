@@ -54,7 +54,7 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
             (name, 2, None, f"x.csv: row 3 (2018-01-04): {name} is missing; fill it in or drop")
             for name in ("open", "high", "low", "close", "volume")
         ),
-        ("date", 2, None, "x.csv: row 3 (None): date is missing; fill it in or drop the row"),
+        ("date", 2, None, "x.csv: row 3: date is missing; fill it in or drop the row"),
         *(
             (
                 name,
@@ -85,7 +85,7 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
             "date",
             2,
             dt.date(2018, 1, 3),
-            "x.csv: row 3 (2018-01-03): date is the same as in the row above; sort the rows",
+            "x.csv: row 3 (2018-01-03): date is the same as in the row above; keep one row per",
         ),
         (
             "date",
@@ -93,8 +93,8 @@ def test_order_of_columns_types_and_further_columns_do_not_matter() -> None:
             dt.date(2018, 1, 1),
             "x.csv: row 3 (2018-01-01): date is before the row above; sort the rows by date",
         ),
-        ("symbol", 3, "DIA", "x.csv: holds 2 symbols (SPY, DIA); choose one with data.symbol"),
-        ("symbol", 3, None, "x.csv: holds 2 symbols (SPY, None); choose one with data.symbol"),
+        ("symbol", 3, "DIA", "x.csv: holds 2 symbols (SPY, DIA); choose one with data.symbols"),
+        ("symbol", 3, None, "x.csv: holds 2 symbols (SPY, None); choose one with data.symbols"),
     ],
 )
 def test_a_fault_is_refused_with_source_row_date_and_fix(
@@ -106,9 +106,58 @@ def test_a_fault_is_refused_with_source_row_date_and_fix(
     assert "\n" not in str(caught.value)
 
 
+def test_the_row_above_twice_is_told_from_another_bar_of_that_date() -> None:
+    with pytest.raises(DataError) as caught:
+        validate_bars(pl.concat([GOOD[:2], GOOD[1:]]), source="x")
+    assert str(caught.value) == (
+        "x: row 3 (2018-01-03): the row above is there again; "
+        "drop the row (--repair drop_duplicates)"
+    )
+
+
+def test_rows_are_those_of_the_file_where_they_are_known() -> None:
+    bad = with_cell("volume", 1, -1.0).with_columns(file_row=pl.Series([7, 5, 3, 1]))
+    with pytest.raises(DataError, match=r"^x: row 5 \(2018-01-03\): volume is negative; "):
+        validate_bars(bad, source="x")
+
+
+def test_bars_after_today_are_refused_when_asked_to() -> None:
+    assert validate_bars(GOOD, source="x", today=dt.date(2018, 1, 8)).equals(GOOD)
+    with pytest.raises(DataError) as caught:
+        validate_bars(GOOD, source="x", today=dt.date(2018, 1, 4))
+    assert str(caught.value) == (
+        "x: row 4 (2018-01-08): date is after today (2018-01-04); "
+        "correct it or drop the row (--repair drop_future)"
+    )
+
+
+@pytest.mark.parametrize("level", [1e-3, 1.0, 1e5])
+def test_what_rounding_explains_is_rounded_and_no_more(level: float) -> None:
+    frame = GOOD.with_columns(pl.col("open", "high", "low", "close") * level)
+    inside, outside = 1 - 0.9e-6, 1 - 1.1e-6
+    # Row 2: the open is the high; row 4: all four are the same.
+    for row, column in ((2, "high"), (3, "high")):
+        price = frame[column][row]
+        close = with_frame_cell(frame, column, row, price * inside)
+        assert validate_bars(close, source="x")[column][row] == price
+        with pytest.raises(DataError, match="high is below"):
+            validate_bars(with_frame_cell(frame, column, row, price * outside), source="x")
+    price = frame["low"][3]
+    close = with_frame_cell(frame, "low", 3, price / inside)
+    assert validate_bars(close, source="x")["low"][3] == price
+    with pytest.raises(DataError, match="high is below low"):
+        validate_bars(with_frame_cell(frame, "low", 3, price / outside), source="x")
+
+
+def with_frame_cell(frame: pl.DataFrame, column: str, row: int, value: float) -> pl.DataFrame:
+    values = frame[column].to_list()
+    values[row] = value
+    return frame.with_columns(pl.Series(column, values))
+
+
 def test_several_bad_rows_are_counted_and_the_first_is_named() -> None:
     bad = GOOD.with_columns(volume=pl.Series([1.0, -1.0, 1.0, -2.0]))
-    with pytest.raises(DataError, match=r"row 2 \(2018-01-03\): volume .*\(and 1 more rows\); "):
+    with pytest.raises(DataError, match=r"row 2 \(2018-01-03\): volume .*\(and 1 more row\); "):
         validate_bars(bad, source="x")
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from market_files import load_one, refusal
 
 from finscale.errors import DataError
 from finscale.market.bars import SCHEMA
 from finscale.market.sources.bundled import BUNDLED, load_bundled
-from finscale.market.sources.file import load_file
 
 CSV = (
     "date,open,high,low,close,volume\n"
@@ -44,18 +44,11 @@ def spy(tmp_path: Path) -> Path:
     return tmp_path / "SPY.csv"
 
 
-def refusal(path: Path, symbol: str | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        load_file(path, symbol=symbol)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(str(path))
-    return message.removeprefix(str(path))
-
-
 @pytest.mark.parametrize("symbol", list(BUNDLED))
 def test_bundled_bars_are_twenty_years_of_sessions(symbol: str) -> None:
-    bars = load_bundled(symbol)
+    loaded = load_bundled(symbol)
+    assert (loaded.symbol, loaded.provenance["series"]) == (symbol, BUNDLED[symbol])
+    bars = loaded.bars
     assert bars.schema == SCHEMA
     assert len(bars) == 5031
     assert bars["symbol"].unique().to_list() == [symbol]
@@ -63,7 +56,7 @@ def test_bundled_bars_are_twenty_years_of_sessions(symbol: str) -> None:
 
 
 def test_bundled_bars_are_the_published_ones() -> None:
-    bars = load_bundled("SP500").filter(pl.col("date") == dt.date(2008, 10, 13))
+    bars = load_bundled("SP500").bars.filter(pl.col("date") == dt.date(2008, 10, 13))
     # The largest one-day rise of the period: 899.22 to 1003.35.
     assert bars["close"][0] == pytest.approx(1003.349976)
 
@@ -75,9 +68,10 @@ def test_an_unknown_bundled_symbol_lists_those_there_are() -> None:
 
 def test_csv_takes_its_symbol_from_the_file_or_the_caller(spy: Path) -> None:
     spy.write_text(CSV)
-    assert load_file(spy).equals(BARS)
-    renamed = load_file(spy, symbol="X")
-    assert renamed["symbol"].unique().to_list() == ["X"]
+    assert load_one(spy).bars.equals(BARS)
+    renamed = load_one(spy, symbols=["X"])
+    assert renamed.symbol == "X"
+    assert renamed.bars["symbol"].unique().to_list() == ["X"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +90,7 @@ def test_csv_takes_its_symbol_from_the_file_or_the_caller(spy: Path) -> None:
 )
 def test_csv_of_another_make_is_read(spy: Path, text: str) -> None:
     spy.write_bytes(text.encode())
-    assert load_file(spy).equals(BARS)
+    assert load_one(spy).bars.equals(BARS)
 
 
 @pytest.mark.parametrize(
@@ -104,19 +98,22 @@ def test_csv_of_another_make_is_read(spy: Path, text: str) -> None:
     [
         ("", ": damaged or not CSV (empty CSV)"),
         (CSV.splitlines()[0] + "\n", ": no rows; give at least a few hundred bars"),
-        (CSV.replace("10.25", "ten"), ": row 3: close is 'ten'; give a number"),
-        (CSV.replace("10.25", '"10,25"'), ": row 3: close is '10,25'; give a number"),
+        (CSV.replace("10.25", "ten"), ": row 3 (2018-01-04): close is 'ten'; give a number"),
+        (
+            CSV.replace("10.25", '"10,25"'),
+            ": row 3 (2018-01-04): close is '10,25'; write it with a decimal point (10.25)",
+        ),
         (
             CSV.replace("2018-01-03", "01/03/2018"),
-            ": row 2: date is '01/03/2018'; give a date such as 2018-12-31",
+            ": row 2: date is '01/03/2018', and in row 1 '2018-01-02'; write all",
         ),
         (
             CSV.replace("2018-01-03", "2018-02-30"),
-            ": row 2: date is '2018-02-30'; give a date such as 2018-12-31",
+            ": row 2: date is '2018-02-30'; correct it; the dates of this file are read",
         ),
         (
             CSV.replace("2018-01-03", "2018-01-03 16:00"),
-            ": row 2: date is '2018-01-03 16:00'; give a date such as 2018-12-31",
+            ": row 2: date is '2018-01-03 16:00', and in row 1 '2018-01-02'; write",
         ),
         (
             CSV.replace("10.25", " "),
@@ -132,12 +129,11 @@ def test_csv_of_another_make_is_read(spy: Path, text: str) -> None:
             CSV.replace("volume", "vol"),
             ": no column volume; needed are date, open, high, low, close, vol",
         ),
-        (CSV + "2018-01-05,1,1,1,1,1,1,1\n", ": damaged or not CSV (found more fields than"),
+        (CSV + "2018-01-05,1,1,1,1,1,1,1\n", ": row 4: 8 cells under 6 columns; remove what is"),
         (
             CSV + "2018-01-05,11\n",
             ": row 4 (2018-01-05): high is missing; fill it in or drop the row",
         ),
-        (TWO_SYMBOLS.replace("oops", "1"), ": holds 2 symbols (SPY, DIA); choose one with data."),
     ],
 )
 def test_a_bad_csv_is_refused_with_row_and_fix(spy: Path, text: str, message: str) -> None:
@@ -152,15 +148,19 @@ def test_a_csv_that_is_not_utf8_is_refused(spy: Path) -> None:
 
 def test_one_symbol_is_taken_from_a_file_of_several(spy: Path) -> None:
     spy.write_text(TWO_SYMBOLS)
-    assert load_file(spy, symbol="SPY").equals(BARS)
-    # Rows are then those of the symbol, and the message says so.
-    assert refusal(spy, "DIA") == " [DIA]: row 2: close is 'oops'; give a number"
-    assert refusal(spy, "QQQ") == ": no symbol 'QQQ'; it holds SPY, DIA"
+    assert load_one(spy, symbols=["SPY"]).bars.equals(BARS)
+    # Rows are those of the file, and the message says which symbol's they are.
+    expected = " [DIA]: row 4 (2018-01-03): close is 'oops'; give a number"
+    assert refusal(spy, symbols=["DIA"]) == expected
+    assert refusal(spy) == expected
+    assert refusal(spy, symbols=["QQQ"]) == ": no symbol 'QQQ'; it holds SPY, DIA"
 
 
 def test_a_symbol_column_without_symbols_is_refused(spy: Path) -> None:
     spy.write_text(CSV.replace("\n", ",\n").replace("volume,", "volume,symbol"))
-    assert refusal(spy).startswith(": row 1 (2018-01-02): symbol is missing (and 2 more rows)")
+    assert refusal(spy) == (
+        ": row 1: symbol is missing (and 2 more rows); fill it in or drop the row"
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,15 +198,15 @@ def test_a_directory_is_no_file(spy: Path) -> None:
 def test_parquet_is_read(tmp_path: Path, frame: pl.DataFrame) -> None:
     path = tmp_path / "bars.PARQUET"
     frame.write_parquet(path)
-    assert load_file(path).equals(BARS)
-    assert load_file(path, symbol="SPY").equals(BARS)
+    assert load_one(path).bars.equals(BARS)
+    assert load_one(path, symbols=["SPY"]).bars.equals(BARS)
 
 
 def test_numbers_may_be_symbols(tmp_path: Path) -> None:
     path = tmp_path / "hk.parquet"
     BARS.with_columns(symbol=pl.lit(700)).write_parquet(path)
-    assert load_file(path, symbol="700")["symbol"].to_list() == ["700"] * 3
-    assert refusal(path, "701") == ": no symbol '701'; it holds 700"
+    assert load_one(path, symbols=["700"]).bars["symbol"].to_list() == ["700"] * 3
+    assert refusal(path, symbols=["701"]) == ": no symbol '701'; it holds 700"
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_the_model_card_is_enough_to_use_the_weights(finished: RunDirectory) -> 
         sizes = {key: card["architecture"][key] for key in Architecture.__dataclass_fields__}
         assert count_parameters(Architecture(**sizes), shape) == card["n_parameters"]
         assert card["features"] == list(DATA.feature_names)
-        assert card["scaler"]["median"] == DATA.scaler.median_F.tolist()
+        assert card["scalers"]["*"]["median"] == DATA.scalers["SP500"].median_F.tolist()
         for weights in card["weights"]:
             with safe_open(files.root / weights, framework="np") as stream:
                 n_values = sum(stream.get_tensor(key).size for key in stream.keys())  # noqa: SIM118

@@ -123,6 +123,7 @@ class Market:
             rows = np.arange(start[part], start[part] + p.size)
             self.frames.append(
                 predictions_frame(
+                    symbols=["SP500"] * N_ROWS[part],
                     rows=rows,
                     dates=[dt.date(1999, 1, 4) + dt.timedelta(days=int(r)) for r in rows],
                     part=part,
@@ -321,22 +322,30 @@ def make_data() -> dict[str, Any]:
 
     return {
         "name": "bundled SP500",
-        "symbol": "SP500",
-        "n_bars": n_bars,
-        "first_date": date[0],
-        "last_date": date[-1],
-        "bars_hash": "ba25" * 16,
         "tier": "a25",
+        "time_scale": "daily",
+        "context": [],
         "feature_names": [f"feature_{i}" for i in range(25)],
-        "first_usable_row": 254,
-        "date": date,
-        "close": close.tolist(),
+        "symbols": [
+            {
+                "symbol": "SP500",
+                "n_bars": n_bars,
+                "first_date": date[0],
+                "last_date": date[-1],
+                "bars_hash": "ba25" * 16,
+                "first_usable_row": 254,
+                "provenance": {},
+                "warnings": [],
+            }
+        ],
+        "closes": {"SP500": {"date": date, "close": close.tolist()}},
         "cells": {
             f"h{h}_{TASK}": {
                 "question": f"does the highest high of the next {h} bars reach today's close "
                 "plus 1%?",
                 "horizon_bars": h,
                 "task": TASK,
+                "data_size": {"history_frac": 1.0, "n_symbols": None},
                 "base_rate": BASE_RATES[h],
                 "data_hash": f"da7a{h}{h}{h}{h}" * 8,
                 "parts": {

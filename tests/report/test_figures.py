@@ -330,12 +330,23 @@ def test_price_shows_closes_and_parts(run):
     parts = cell_of(run, H1)["parts"]
     figure = price_with_splits(run.data, parts)
 
-    assert list(figure.data[0].y) == run.data["close"]
+    assert list(figure.data[0].y) == run.data["closes"]["SP500"]["close"]
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [
         (parts[name]["first_date"], parts[name]["last_date"])
         for name in ("train", "validation", "test")
     ]
     assert len(price_with_splits(run.data, {}).layout.shapes) == 0
+
+
+def test_several_symbols_are_drawn_as_multiples_of_their_first_close() -> None:
+    date = ["2001-01-02", "2001-01-03"]
+    closes = {
+        "A": {"date": date, "close": [10.0, 20.0]},
+        "B": {"date": date, "close": [400.0, 500.0]},
+    }
+    figure = price_with_splits({"closes": closes}, {})
+    assert {line.name: list(line.y) for line in figure.data} == {"A": [1, 2], "B": [1, 1.25]}
+    assert figure.layout.yaxis.title.text == "close / first close, log scale"
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,9 @@ def test_without_extremes_first_all_trials_are_sampled(tmp_path: Path) -> None:
 def test_the_test_part_is_not_looked_at(whole: list[TrialRecord], tmp_path: Path) -> None:
     data = tiny_prepared(CHANGES).cells["h1_threshold_1pct"]
     labels_T, scaled_TF = data.labels_T.copy(), data.scaled_TF.copy()
-    labels_T[data.split.validation_stop - 1 :] = np.nan
-    scaled_TF[data.split.validation_stop :] = np.nan
+    stop = int(np.searchsorted(data.date, data.split.test_start))
+    labels_T[stop - 1 :] = np.nan
+    scaled_TF[stop:] = np.nan
     split = replace(data.split, test=np.array([], dtype=np.int64))
     blind = replace(data, labels_T=labels_T, scaled_TF=scaled_TF, split=split)
     records = run_search(tiny_run(tmp_path, CHANGES, data=blind), tmp_path / "search.db")

@@ -22,9 +22,9 @@ SPLIT = Split(
     train=np.arange(11, 311),
     validation=np.arange(311, 451),
     test=np.arange(451, 600),
-    train_stop=311,
-    validation_stop=451,
-    test_stop=600,
+    train_start=np.datetime64("2000-01-12"),
+    validation_start=np.datetime64("2000-11-07"),
+    test_start=np.datetime64("2001-03-27"),
 )
 
 

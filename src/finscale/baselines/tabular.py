@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from finscale.dataset import CellData
+from finscale.dataset.cell import CellData
 from finscale.splits import IntArray
 from finscale.study import BaselineName
 
@@ -31,6 +31,16 @@ class Classifier(Protocol):
 
     def predict_proba(self, x_NF: NDArray[np.float32]) -> FloatArray:
         """Return N × 2 probabilities of labels 0 and 1."""
+
+
+# The same in every tier, so that skill above volatility means the same in every tier.
+VOLATILITY = (
+    "log_natr_14",
+    "log_range",
+    "log_realized_volatility_5",
+    "log_realized_volatility_20",
+    "log_parkinson_volatility_10",
+)
 
 
 def _logistic() -> LogisticRegression:
@@ -70,14 +80,8 @@ class FittedBaseline:
 
     def __init__(self, name: BaselineName, data: CellData, seed: int) -> None:
         self._data = data
-        volatility_only = name == "logistic_volatility"
-        self._columns = np.array(
-            [
-                column
-                for column, family in enumerate(data.families)
-                if family == "volatility" or not volatility_only
-            ]
-        )
+        chosen = VOLATILITY if name == "logistic_volatility" else data.feature_names
+        self._columns = np.array([data.feature_names.index(one) for one in chosen])
         self._classifier = _CLASSIFIERS[name](seed)
         with _one_openmp_thread():
             self._classifier.fit(self._features(data.split.train), data.labels_T[data.split.train])

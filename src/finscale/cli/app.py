@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from finscale import __version__
-from finscale.cli import inspect, plan, run
+from finscale.cli import data, features, inspect, plan, run
 
 app = typer.Typer(
     name="finscale",
@@ -17,6 +17,8 @@ app = typer.Typer(
 run.register(app)
 plan.register(app)
 inspect.register(app)
+data.register(app)
+features.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look at what is there: status, features."""
+"""Commands that look at what is there: status."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ import typer
 
 from finscale.cli.output import print_json, print_table
 from finscale.cli.run import JSON, RUN_DIR, load_run_study
-from finscale.errors import FeatureError
-from finscale.features.tiers import TIERS, tier_features
 from finscale.pipeline.status import experiment_states
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add the command to the application."""
     app.command()(status)
-    features = typer.Typer(help="The features, by tier.", no_args_is_help=True)
-    features.command(name="list")(list_features)
-    app.add_typer(features, name="features")
 
 
 def status(run_dir: Path = RUN_DIR, as_json: bool = JSON) -> None:
@@ -41,19 +36,3 @@ def status(run_dir: Path = RUN_DIR, as_json: bool = JSON) -> None:
     ]
     header = ("experiment", "state", "trials", "seeds", "best skill", "architecture", "note")
     print_table(header, rows, n_left=2)
-
-
-def list_features(tier: str = typer.Argument("a25", help="A tier."), as_json: bool = JSON) -> None:
-    """List the features of a tier."""
-    if tier not in TIERS:
-        raise FeatureError(f"unknown tier {tier!r}; choose one of {', '.join(TIERS)}")
-    fields = ("name", "family", "lookback_bars", "meaning", "formula", "inputs", "reference")
-    rows = [{name: getattr(one, name) for name in fields} for one in tier_features(tier)]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ("feature", "family", "look-back", "meaning"),
-        [(row["name"], row["family"], str(row["lookback_bars"]), row["meaning"]) for row in rows],
-        n_left=2,
-    )

@@ -18,14 +18,16 @@ from finscale.files import write_bytes_atomic
 Predictions: TypeAlias = pl.DataFrame
 """A frame with the columns of `SCHEMA`, one line per row, part, model and seed.
 
-``row`` is the row number in the feature matrix, ``date`` its session, ``part`` "validation" or
-"test", ``label`` 0 or 1, ``model`` a budget or a baseline's name, ``seed`` the training seed (null
-for a baseline) and ``probability`` the predicted probability of label 1.
+``row`` is the row number among those of all symbols, ``symbol`` and ``date`` say which it is,
+``part`` is "validation" or "test", ``label`` 0 or 1, ``model`` a budget or a baseline's name,
+``seed`` the training seed (null for a baseline) and ``probability`` the predicted probability of
+label 1.
 """
 
 SCHEMA = pl.Schema(
     {
         "row": pl.Int64,
+        "symbol": pl.String,
         "date": pl.Date,
         "part": pl.String,
         "label": pl.Int8,
@@ -43,6 +45,7 @@ _IDENTITY = ["row", "part", "model", "seed"]
 def predictions_frame(
     *,
     rows: npt.ArrayLike,
+    symbols: npt.ArrayLike,
     dates: Sequence[date] | pl.Series,
     part: str,
     labels: npt.ArrayLike,
@@ -60,6 +63,7 @@ def predictions_frame(
     frame = pl.DataFrame(
         {
             "row": np.asarray(rows, dtype=np.int64),
+            "symbol": np.asarray(symbols, dtype=np.str_).tolist(),
             "date": dates,
             "label": np.asarray(labels, dtype=np.int8),
             "probability": np.asarray(probabilities, dtype=np.float64),
@@ -74,7 +78,7 @@ def validate_predictions(frame: pl.DataFrame) -> Predictions:
 
     The contract: exactly the columns and types of `SCHEMA`, in that order; only ``seed`` may be
     null; parts, labels and probabilities within their ranges; no row twice for the same part,
-    model and seed; and one date, one part and one label for each row, whatever the model, so that
+    model and seed; and one symbol, date, part and label for each row, whatever the model, so that
     all models in a frame are scored on the same truth.
 
     Raises
@@ -91,8 +95,8 @@ def validate_predictions(frame: pl.DataFrame) -> Predictions:
         # polars orders NaN above every number, so this refuses it too.
         "probability is not within [0, 1]": ~pl.col("probability").is_between(0.0, 1.0),
         "a row appears twice for one part, model and seed": pl.struct(_IDENTITY).is_duplicated(),
-        "a row has two dates, parts or labels": pl.any_horizontal(
-            pl.col(name).n_unique().over("row") > 1 for name in ("date", "part", "label")
+        "a row has two symbols, dates, parts or labels": pl.any_horizontal(
+            pl.col(name).n_unique().over("row") > 1 for name in ("symbol", "date", "part", "label")
         ),
     }
     for rule, broken in rules.items():

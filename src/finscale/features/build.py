@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finscale.errors import FeatureError
+from finscale.features.context import first_value_row
 from finscale.features.registry import Feature
 from finscale.files import hash_bytes
-from finscale.market.bars import OHLCV
+from finscale.market.bars import OHLCV, FloatArray
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,14 @@ def build_features(bars: OHLCV, features: tuple[Feature, ...]) -> FeatureMatrix:
     Raises
     ------
     FeatureError
-        If there are too few bars for the longest look-back, or a feature is not finite where it
-        should be; the message names the feature and the session.
+        If there are too few bars for the longest look-back, a context series is not there, or a
+        feature fails, or is not finite where it should be; the message names the feature and the
+        session.
     """
-    slowest = max(features, key=lambda one: one.lookback_bars)
-    first_row = slowest.lookback_bars
-    if len(bars) <= first_row:
-        raise FeatureError(
-            f"{len(bars)} bars are too few: {slowest.name} needs {first_row} before the first "
-            "usable row; give a longer history"
-        )
+    first_row = _first_row_of_all(bars, features)
     values = np.full((len(bars), len(features)), np.nan, dtype=np.float32)
     for column, one in enumerate(features):
-        computed = one.function(bars)
+        computed = feature_values(one, bars)
         bad = np.flatnonzero(~np.isfinite(computed[first_row:]))
         if len(bad):
             session = bars.date[first_row + bad[0]]
@@ -78,4 +74,72 @@ def build_features(bars: OHLCV, features: tuple[Feature, ...]) -> FeatureMatrix:
         families=tuple(one.family for one in features),
         date=bars.date,
         first_row=first_row,
+    )
+
+
+def first_usable_row(feature: Feature, bars: OHLCV) -> int:
+    """Return the first row with the whole look-back: of bars and, if it reads one, of the series.
+
+    It may lie beyond the last bar.
+
+    Raises
+    ------
+    FeatureError
+        If the feature reads a context series that the bars do not have.
+    """
+    if feature.context is None:
+        return feature.lookback_bars
+    try:
+        return first_value_row(bars, feature.context) + feature.lookback_bars
+    except FeatureError as error:
+        raise FeatureError(f"feature {feature.name}: {error}") from error
+
+
+def feature_values(feature: Feature, bars: OHLCV) -> FloatArray:
+    """Compute one feature.
+
+    Returns
+    -------
+    FloatArray
+        One float64 value per bar.
+
+    Raises
+    ------
+    FeatureError
+        If the function raises, or gives anything else.
+    """
+    try:
+        values = np.asarray(feature.function(bars), dtype=np.float64)
+    except FeatureError:
+        raise
+    except Exception as error:
+        raise FeatureError(
+            f"feature {feature.name} fails on {len(bars)} bars from {bars.date[0]}: "
+            f"{type(error).__name__}: {error}; correct its function"
+        ) from error
+    if values.shape != (len(bars),):
+        raise FeatureError(
+            f"feature {feature.name} returns shape {values.shape} for {len(bars)} bars; "
+            "return one value per bar"
+        )
+    return values
+
+
+def _first_row_of_all(bars: OHLCV, features: tuple[Feature, ...]) -> int:
+    """Return the first row at which every feature is usable."""
+    slowest = max(features, key=lambda one: first_usable_row(one, bars))
+    first_row = first_usable_row(slowest, bars)
+    if len(bars) > first_row:
+        return first_row
+    needed = f"{slowest.name} needs {slowest.lookback_bars}"
+    series = slowest.context
+    if series is not None and first_row > slowest.lookback_bars:
+        begin = first_row - slowest.lookback_bars
+        since = f"on {bars.date[begin]}" if begin < len(bars) else f"after {bars.date[-1]}"
+        raise FeatureError(
+            f"{len(bars)} bars are too few: {needed} after {series} begins {since}; "
+            "give a longer series, later bars, or choose other features"
+        )
+    raise FeatureError(
+        f"{len(bars)} bars are too few: {needed} before the first usable row; give a longer history"
     )

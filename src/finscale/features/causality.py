@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from finscale.errors import FeatureError
+from finscale.features.build import feature_values
 from finscale.features.registry import Feature
 from finscale.market.bars import OHLCV, FloatArray
 
@@ -42,10 +42,10 @@ def find_look_ahead(
     FeatureError
         If the feature does not give one value per bar.
     """
-    known = _values(feature, bars)[: row + 1]
+    known = feature_values(feature, bars)[: row + 1]
     others = {"are cut off": bars.head(row + 1), "change": with_other_future(bars, row, rng)}
     for event, other in others.items():
-        seen = _values(feature, other)[: row + 1]
+        seen = feature_values(feature, other)[: row + 1]
         different = np.flatnonzero(~_same_bits(known, seen))
         if len(different):
             first = int(different[0])
@@ -86,16 +86,6 @@ def with_other_future(bars: OHLCV, row: int, rng: np.random.Generator) -> OHLCV:
             for name, values in bars.context.items()
         },
     )
-
-
-def _values(feature: Feature, bars: OHLCV) -> FloatArray:
-    values = np.asarray(feature.function(bars), dtype=np.float64)
-    if values.shape != (len(bars),):
-        raise FeatureError(
-            f"feature {feature.name} returns shape {values.shape} for {len(bars)} bars; "
-            "return one value per bar"
-        )
-    return values
 
 
 def _same_bits(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:

@@ -6,12 +6,10 @@ import numpy as np
 
 from finscale.features.registry import feature
 from finscale.features.rolling import lagged_log_ratio, ratio_or, rolling_mean
+from finscale.features.volume import LEAST_RELATIVE_VOLUME
 from finscale.market.bars import OHLCV, FloatArray
 
 _CAMPBELL = "Campbell, Lo & MacKinlay (1997), The Econometrics of Financial Markets, ch. 1"
-
-# A session without trade has no log volume; it counts as one with a thousandth of the average.
-_LEAST_RELATIVE_VOLUME = 1e-3
 
 
 @feature(
@@ -77,4 +75,4 @@ def low_below_close(bars: OHLCV) -> FloatArray:
 def volume_ratio_20(bars: OHLCV) -> FloatArray:
     """Return log relative volume, at least ln(0.001); zero where nothing was traded at all."""
     relative = ratio_or(bars.volume, rolling_mean(bars.volume, 20), 1.0)
-    return np.asarray(np.log(np.maximum(relative, _LEAST_RELATIVE_VOLUME)))
+    return np.asarray(np.log(np.maximum(relative, LEAST_RELATIVE_VOLUME)))

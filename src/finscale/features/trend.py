@@ -1,71 +1,67 @@
-"""Trend: distances from moving averages, MACD, ADX, Aroon."""
+"""Trend: where the price stands to its moving averages, and where those are going."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import talib
 
+from finscale.features.averages import (
+    dema,
+    ema,
+    hull_average,
+    hull_memory_bars,
+    tema,
+    wilder_average,
+)
 from finscale.features.registry import feature
-from finscale.features.rolling import ema_memory_bars
+from finscale.features.rolling import (
+    ema_memory_bars,
+    lagged,
+    lagged_log_ratio,
+    ratio_or,
+    rolling_max,
+    rolling_mean,
+    rolling_min,
+)
+from finscale.features.runs import gap, side
 from finscale.market.bars import OHLCV, FloatArray
 
 _MURPHY = "Murphy (1999), Technical Analysis of the Financial Markets, ch. 9"
-
-
-def _sma_distance(bars: OHLCV, n_bars: int) -> FloatArray:
-    return np.asarray(bars.close / talib.SMA(bars.close, n_bars) - 1)
-
-
-@feature(
-    family="trend",
-    meaning="distance of the close from its 10-bar average",
-    formula="C / SMA_10(C) - 1",
-    reference=_MURPHY,
-    inputs=["close"],
-    lookback_bars=9,
-)
-def sma_distance_10(bars: OHLCV) -> FloatArray:
-    """Return the relative distance from the 10-bar simple average."""
-    return _sma_distance(bars, 10)
+_BROCK = "Brock, Lakonishok & LeBaron (1992), J. Finance 47(5)"
+_HULL = "Hull (2005), How to reduce lag in a moving average"
+_ICHIMOKU = "Patel (2010), Trading with Ichimoku Clouds, after Hosoda (1969)"
+_RIBBON = "Han, Zhou & Zhu (2016), J. Financial Economics 122(2), averages of many lengths"
+_N_RIBBON = 6
 
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 20-bar average",
-    formula="C / SMA_20(C) - 1",
+    meaning="distance of the close from its {n}-bar average",
+    formula="C / SMA_{n}(C) - 1",
     reference=_MURPHY,
     inputs=["close"],
-    lookback_bars=19,
+    lookback_bars=lambda n: n - 1,
+    over=(5, 10, 20, 50, 100, 200),
 )
-def sma_distance_20(bars: OHLCV) -> FloatArray:
-    """Return the relative distance from the 20-bar simple average."""
-    return _sma_distance(bars, 20)
+def sma_distance(bars: OHLCV, n: int) -> FloatArray:
+    """Return the relative distance from the simple average."""
+    return np.asarray(bars.close / talib.SMA(bars.close, n) - 1)
 
 
 @feature(
     family="trend",
-    meaning="distance of the close from its 50-bar average",
-    formula="C / SMA_50(C) - 1",
+    meaning="distance of the close from its {n}-bar exponential average",
+    formula="C / EMA_{n}(C) - 1",
     reference=_MURPHY,
     inputs=["close"],
-    lookback_bars=49,
+    lookback_bars=ema_memory_bars,
+    over=(12,),
 )
-def sma_distance_50(bars: OHLCV) -> FloatArray:
-    """Return the relative distance from the 50-bar simple average."""
-    return _sma_distance(bars, 50)
-
-
-@feature(
-    family="trend",
-    meaning="distance of the close from its 12-bar exponential average",
-    formula="C / EMA_12(C) - 1",
-    reference=_MURPHY,
-    inputs=["close"],
-    lookback_bars=ema_memory_bars(12),
-)
-def ema_distance_12(bars: OHLCV) -> FloatArray:
-    """Return the relative distance from the 12-bar exponential average."""
-    return np.asarray(bars.close / talib.EMA(bars.close, 12) - 1)
+def ema_distance(bars: OHLCV, n: int) -> FloatArray:
+    """Return the relative distance from the exponential average."""
+    return bars.close / ema(bars.close, n) - 1
 
 
 @feature(
@@ -84,25 +80,295 @@ def macd_histogram(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="trend",
-    meaning="strength of the trend, whatever its direction",
-    formula="ADX_14 / 100",
-    reference="Wilder (1978), New Concepts in Technical Trading Systems",
-    inputs=["high", "low", "close"],
-    lookback_bars=ema_memory_bars(14, wilder=True, cascaded=2),
+    meaning="distance of the close from its Hull average of {n} bars",
+    formula="1 - HMA_{n}(C) / C",
+    reference=_HULL,
+    inputs=["close"],
+    lookback_bars=hull_memory_bars,
+    over=(16,),
 )
-def adx_14(bars: OHLCV) -> FloatArray:
-    """Return the average directional index, in [0, 1]."""
-    return np.asarray(talib.ADX(bars.high, bars.low, bars.close, 14) / 100)
+def hull_distance(bars: OHLCV, n: int) -> FloatArray:
+    """Return the distance from Hull's average, which a fall may take below zero, over the close."""
+    return 1 - hull_average(bars.close, n) / bars.close
 
 
 @feature(
     family="trend",
-    meaning="bars since the 25-bar low less bars since the 25-bar high",
-    formula="Aroon oscillator / 100",
-    reference="Chande (1995), Technical Analysis of Stocks & Commodities 13(9)",
-    inputs=["high", "low"],
-    lookback_bars=25,
+    meaning="change of the Hull average of {n} bars over the last bar",
+    formula="(HMA_{n}(C)_t - HMA_{n}(C)_{{t-1}}) / C_t",
+    reference=_HULL,
+    inputs=["close"],
+    lookback_bars=lambda n: hull_memory_bars(n) + 1,
+    over=(16,),
 )
-def aroon_oscillator_25(bars: OHLCV) -> FloatArray:
-    """Return the Aroon oscillator, in [-1, 1]."""
-    return np.asarray(talib.AROONOSC(bars.high, bars.low, 25) / 100)
+def hull_slope(bars: OHLCV, n: int) -> FloatArray:
+    """Return the last step of Hull's average over the close."""
+    average = hull_average(bars.close, n)
+    return (average - lagged(average, 1)) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="distance of the close from its double exponential average of {n} bars",
+    formula="1 - DEMA_{n}(C) / C, DEMA = 2 EMA - EMA(EMA)",
+    reference="Mulloy (1994), Technical Analysis of Stocks & Commodities 12(1)",
+    inputs=["close"],
+    lookback_bars=lambda n: ema_memory_bars(n, cascaded=2),
+    over=(20,),
+)
+def dema_distance(bars: OHLCV, n: int) -> FloatArray:
+    """Return the distance from the double exponential average over the close."""
+    return 1 - dema(bars.close, n) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="distance of the close from its triple exponential average of {n} bars",
+    formula="1 - TEMA_{n}(C) / C, TEMA = 3 EMA - 3 EMA(EMA) + EMA(EMA(EMA))",
+    reference="Mulloy (1994), Technical Analysis of Stocks & Commodities 12(2)",
+    inputs=["close"],
+    lookback_bars=lambda n: ema_memory_bars(n, cascaded=3),
+    over=(15,),
+)
+def tema_distance(bars: OHLCV, n: int) -> FloatArray:
+    """Return the distance from the triple exponential average over the close."""
+    return 1 - tema(bars.close, n) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="distance of the close from its {n}-bar average in average true ranges",
+    formula="(C - SMA_{n}(C)) / mean_{n}(TR)",
+    reference="Keltner (1960), How to Make Money in Commodities, bands in units of range",
+    inputs=["high", "low", "close"],
+    lookback_bars=lambda n: n,
+    over=(200,),
+)
+def sma_distance_in_true_ranges(bars: OHLCV, n: int) -> FloatArray:
+    """Return the distance from the average over the mean true range; zero where there was none."""
+    distance = gap(bars.close, rolling_mean(bars.close, n))
+    return ratio_or(distance, rolling_mean(bars.true_range, n), 0.0)
+
+
+@feature(
+    family="trend",
+    meaning="distance between the {fast}- and the {slow}-bar average",
+    formula="SMA_{fast}(C) / SMA_{slow}(C) - 1",
+    reference=_BROCK,
+    inputs=["close"],
+    lookback_bars=lambda _fast, slow: slow - 1,
+    over=[(5, 20), (50, 200)],
+)
+def sma_ratio(bars: OHLCV, fast: int, slow: int) -> FloatArray:
+    """Return the fast average's relative distance from the slow one."""
+    return rolling_mean(bars.close, fast) / rolling_mean(bars.close, slow) - 1
+
+
+@feature(
+    family="trend",
+    meaning="change of the {n}-bar average over {step} bars",
+    formula="ln(SMA_{n}(C)_t / SMA_{n}(C)_{{t-{step}}})",
+    reference=_MURPHY,
+    inputs=["close"],
+    lookback_bars=lambda n, step: n - 1 + step,
+    over=[(20, 10)],
+)
+def sma_slope(bars: OHLCV, n: int, step: int) -> FloatArray:
+    """Return the average's log change."""
+    average = rolling_mean(bars.close, n)
+    return lagged_log_ratio(average, average, step)
+
+
+@feature(
+    family="trend",
+    meaning="change of the {step}-bar slope of the {n}-bar average",
+    formula="ln(A_t A_{{t-2*{step}}} / A_{{t-{step}}}^2), A = SMA_{n}(C)",
+    reference="Ardila, Forrò & Sornette (2021), Physica A 569, acceleration of the price",
+    inputs=["close"],
+    lookback_bars=lambda n, step: n - 1 + 2 * step,
+    over=[(100, 50)],
+)
+def sma_curvature(bars: OHLCV, n: int, step: int) -> FloatArray:
+    """Return the second difference of the log of the average."""
+    average = rolling_mean(bars.close, n)
+    slope = lagged_log_ratio(average, average, step)
+    return slope - lagged(slope, step)
+
+
+@feature(
+    family="trend",
+    meaning="are six averages from {fast} to {slow} bars in the order of a rise or of a fall",
+    formula="mean of sign(A_k - A_{{k+1}}), A_k = SMA of {fast} + k ({slow} - {fast}) / 5 bars",
+    reference=_RIBBON,
+    inputs=["close"],
+    lookback_bars=lambda _fast, slow: slow - 1,
+    over=[(10, 60), (25, 200)],
+)
+def ribbon_order(bars: OHLCV, fast: int, slow: int) -> FloatArray:
+    """Return 1 where every faster average is above the next, -1 where below."""
+    ribbon = _ribbon(bars, fast, slow)
+    signs = [side(one, other) for one, other in pairwise(ribbon)]
+    return sum(signs[1:], signs[0]) / len(signs)
+
+
+@feature(
+    family="trend",
+    meaning="spread of six averages from {fast} to {slow} bars",
+    formula="(max A_k - min A_k) / C, A_k = SMA of {fast} + k ({slow} - {fast}) / 5 bars",
+    reference=_RIBBON,
+    inputs=["close"],
+    lookback_bars=lambda _fast, slow: slow - 1,
+    over=[(10, 60)],
+)
+def ribbon_width(bars: OHLCV, fast: int, slow: int) -> FloatArray:
+    """Return the ribbon's width as a fraction of the close."""
+    ribbon = np.stack(_ribbon(bars, fast, slow))
+    return np.asarray((ribbon.max(axis=0) - ribbon.min(axis=0)) / bars.close)
+
+
+def _ribbon(bars: OHLCV, fast: int, slow: int) -> list[FloatArray]:
+    step = (slow - fast) // (_N_RIBBON - 1)
+    return [rolling_mean(bars.close, fast + k * step) for k in range(_N_RIBBON)]
+
+
+@feature(
+    family="trend",
+    meaning="share of six averages from 5 to 200 bars that lie below the close",
+    formula="mean of (1 + sign(C - SMA_n(C))) / 2, n = 5, 10, 20, 50, 100, 200",
+    reference=_RIBBON,
+    inputs=["close"],
+    lookback_bars=199,
+)
+def averages_below_close_5_200(bars: OHLCV) -> FloatArray:
+    """Return the share of averages below the close, in [0, 1]."""
+    periods = (5, 10, 20, 50, 100, 200)
+    signs = [side(bars.close, rolling_mean(bars.close, n)) for n in periods]
+    return 0.5 + sum(signs[1:], signs[0]) / (2 * len(periods))
+
+
+def _midpoint(bars: OHLCV, n_bars: int) -> FloatArray:
+    return (rolling_max(bars.high, n_bars) + rolling_min(bars.low, n_bars)) / 2
+
+
+@feature(
+    family="trend",
+    meaning="Ichimoku conversion line above its base line",
+    formula="(M_{fast} - M_{slow}) / C, M_n = (max_n H + min_n L) / 2",
+    reference=_ICHIMOKU,
+    inputs=["high", "low", "close"],
+    lookback_bars=lambda _fast, slow: slow - 1,
+    over=[(9, 26)],
+)
+def ichimoku_conversion_base(bars: OHLCV, fast: int, slow: int) -> FloatArray:
+    """Return the distance between the lines as a fraction of the close."""
+    return (_midpoint(bars, fast) - _midpoint(bars, slow)) / bars.close
+
+
+def _cloud(bars: OHLCV, fast: int, base: int, slow: int) -> tuple[FloatArray, FloatArray]:
+    """Return the two spans of the cloud drawn over row t, from what was known ``base`` bars ago."""
+    first = (_midpoint(bars, fast) + _midpoint(bars, base)) / 2
+    return lagged(first, base), lagged(_midpoint(bars, slow), base)
+
+
+@feature(
+    family="trend",
+    meaning="distance of the close from the Ichimoku cloud, zero inside",
+    formula=(
+        "(C - clip(C, min(A, B), max(A, B))) / C, A = ((M_{fast} + M_{base}) / 2)_{{t-{base}}}, "
+        "B = (M_{slow})_{{t-{base}}}, M_n = (max_n H + min_n L) / 2"
+    ),
+    reference=_ICHIMOKU,
+    inputs=["high", "low", "close"],
+    lookback_bars=lambda _fast, base, slow: slow - 1 + base,
+    over=[(9, 26, 52)],
+)
+def ichimoku_cloud_distance(bars: OHLCV, fast: int, base: int, slow: int) -> FloatArray:
+    """Return how far the close is outside the cloud, as a fraction of it."""
+    one, other = _cloud(bars, fast, base, slow)
+    inside = np.clip(bars.close, np.minimum(one, other), np.maximum(one, other))
+    return np.asarray((bars.close - inside) / bars.close)
+
+
+@feature(
+    family="trend",
+    meaning="signed thickness of the Ichimoku cloud",
+    formula=(
+        "(A - B) / C, A = ((M_{fast} + M_{base}) / 2)_{{t-{base}}}, "
+        "B = (M_{slow})_{{t-{base}}}, M_n = (max_n H + min_n L) / 2"
+    ),
+    reference=_ICHIMOKU,
+    inputs=["high", "low", "close"],
+    lookback_bars=lambda _fast, base, slow: slow - 1 + base,
+    over=[(9, 26, 52)],
+)
+def ichimoku_cloud_thickness(bars: OHLCV, fast: int, base: int, slow: int) -> FloatArray:
+    """Return the first span above the second, as a fraction of the close."""
+    one, other = _cloud(bars, fast, base, slow)
+    return (one - other) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="Alligator: lips above the jaw",
+    formula="(S_5(M)_{{t-3}} - S_13(M)_{{t-8}}) / C, M = (H + L) / 2, S = Wilder's average",
+    reference="Williams (1998), New Trading Dimensions",
+    inputs=["high", "low", "close"],
+    lookback_bars=ema_memory_bars(25) + 8,
+)
+def alligator_mouth_5_13(bars: OHLCV) -> FloatArray:
+    """Return the fast shifted average above the slow one, as a fraction of the close."""
+    median = (bars.high + bars.low) / 2
+    lips, jaw = wilder_average(median, 5), wilder_average(median, 13)
+    return (lagged(lips, 3) - lagged(jaw, 8)) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="close above a rainbow of {n} repeated two-bar averages, in the range of the closes",
+    formula=(
+        "(C - mean_k A_k) / (max(C_{{t-{n}}} … C_t) - min(C_{{t-{n}}} … C_t)), "
+        "A_k = SMA_2(A_{{k-1}}), A_0 = C, k = 1 … {n}"
+    ),
+    reference="Widner (1997), Technical Analysis of Stocks & Commodities 15(7)",
+    inputs=["close"],
+    lookback_bars=lambda n: n,
+    over=(10,),
+)
+def rainbow_oscillator(bars: OHLCV, n: int) -> FloatArray:
+    """Return the rainbow oscillator, in [-1, 1]; zero where the close did not move."""
+    average, total = bars.close, np.zeros(len(bars))
+    for _ in range(n):
+        average = rolling_mean(average, 2)
+        total = total + average
+    span = rolling_max(bars.close, n + 1) - rolling_min(bars.close, n + 1)
+    return ratio_or(gap(bars.close, total / n), span, 0.0)
+
+
+@feature(
+    family="trend",
+    meaning="body of the Heikin-Ashi candle",
+    formula="(X_t - Y_t) / C_t, X = (O + H + L + C) / 4, Y_t = (Y_{{t-1}} + X_{{t-1}}) / 2",
+    reference="Valcu (2004), Technical Analysis of Stocks & Commodities 22(2)",
+    inputs=["open", "high", "low", "close"],
+    lookback_bars=ema_memory_bars(3) + 1,
+)
+def heikin_ashi_body(bars: OHLCV) -> FloatArray:
+    """Return the averaged candle's close less its open, as a fraction of the close."""
+    close = (bars.open + bars.high + bars.low + bars.close) / 4
+    # Halving the distance to the last close at each step is an exponential average of 3 bars.
+    return (close - lagged(ema(close, 3), 1)) / bars.close
+
+
+@feature(
+    family="trend",
+    meaning="mean body of {n} candles over their mean range",
+    formula="mean_{n}(C - O) / mean_{n}(H - L)",
+    reference="Chande & Kroll (1994), The New Technical Trader, Qstick",
+    inputs=["open", "high", "low", "close"],
+    lookback_bars=lambda n: n - 1,
+    over=(8, 30),
+)
+def qstick(bars: OHLCV, n: int) -> FloatArray:
+    """Return Qstick in units of range, in [-1, 1]; zero where there was no range."""
+    body = rolling_mean(bars.close - bars.open, n)
+    return ratio_or(body, rolling_mean(bars.high - bars.low, n), 0.0)

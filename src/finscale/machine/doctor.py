@@ -86,7 +86,7 @@ def _disk() -> str:
 def _data() -> str:
     n_rows = []
     for symbol in BUNDLED:
-        bars = to_arrays(load_bundled(symbol))
+        bars = to_arrays(load_bundled(symbol).bars)
         build_features(bars, tier_features("a25"))
         n_rows.append(f"{symbol} {len(bars)} bars")
     return ", ".join(n_rows) + ", features finite"

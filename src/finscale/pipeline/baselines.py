@@ -7,7 +7,7 @@ import time
 import polars as pl
 
 from finscale.baselines.tabular import FittedBaseline
-from finscale.dataset import CellData
+from finscale.dataset.cell import CellData
 from finscale.evaluation.predictions import write_predictions
 from finscale.experiments import code_version
 from finscale.files import utc_now
@@ -57,6 +57,7 @@ def _score(
         budget=None,
         horizon_bars=cell.horizon_bars,
         task=cell.task,
+        data_size=cell.size,
         identity=prepared.identities[cell.name],
         code_version=code_version(),
         created_at=utc_now(),

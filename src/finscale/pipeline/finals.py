@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from finscale.dataset import CellData
+from finscale.dataset.cell import CellData
 from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.evaluation.metrics import evaluate, sigmoid
 from finscale.evaluation.predictions import predictions_frame, write_predictions
@@ -152,6 +152,7 @@ def part_frames(
     return [
         predictions_frame(
             rows=rows,
+            symbols=data.symbol_of(rows),
             dates=pl.Series(data.date[rows]).cast(pl.Date),
             part=part,
             labels=data.labels_T[rows],
@@ -199,7 +200,6 @@ def _score_final(
 
 def _model_card(run: ExperimentRun, best: TrialRecord, names: list[str]) -> dict[str, Any]:
     """Return what someone needs to use the weights on bars of their own."""
-    scaler = run.data.scaler
     return {
         "experiment": run.experiment.name,
         "architecture": run.experiment.shape.as_dict()
@@ -208,16 +208,20 @@ def _model_card(run: ExperimentRun, best: TrialRecord, names: list[str]) -> dict
         "output": "logit of the probability of label 1",
         "question": run.data.task.describe(run.experiment.horizon_bars),
         "features": list(run.data.feature_names),
-        "scaler": {
-            "median": scaler.median_F.tolist(),
-            "iqr": scaler.iqr_F.tolist(),
-            "clip": scaler.clip,
-        },
+        "scalers": _scalers(run),
         "base_rate": run.data.base_rate,
         "weights": [f"models/{name}.safetensors" for name in names],
         "trial": best.trial,
         "identity": run.identity.model_dump(),
     }
+
+
+def _scalers(run: ExperimentRun) -> dict[str, Any]:
+    """Return the scaling statistics by symbol; under ``*`` where all share them."""
+    by_symbol = {symbol: one.as_dict() for symbol, one in run.data.scalers.items()}
+    if run.study.windows.scaling == "pooled":
+        return {"*": next(iter(by_symbol.values()))}
+    return by_symbol
 
 
 def _announce(run: ExperimentRun) -> Callable[[EpochRecord], None]:

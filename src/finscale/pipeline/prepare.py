@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finscale.dataset import (
-    CellData,
-    Market,
-    check_schedule,
-    load_market,
-    prepare_cell,
-    study_cells,
-)
+from finscale.dataset.cell import CellData, check_schedule, prepare_cell, study_cells
+from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.records import Identity
 from finscale.study import Study

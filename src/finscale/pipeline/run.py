@@ -13,9 +13,17 @@ from typing import Any, Literal
 import torch
 from optuna.storages import BaseStorage
 
+from finscale.dataset.sources import keep_pins, pin_versions
 from finscale.errors import FinscaleError, RunDirectoryError, StopRequestedError, StudyError
 from finscale.experiments import Experiment, code_hash, code_version
-from finscale.files import exclusive_lock, log_to, utc_now, write_json_atomic, write_text_atomic
+from finscale.files import (
+    exclusive_lock,
+    log_to,
+    remove_leftovers,
+    utc_now,
+    write_json_atomic,
+    write_text_atomic,
+)
 from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
@@ -92,12 +100,14 @@ def run_study(
     directory = RunDirectory(Path(out))
     directory.require_usable()
     _require_same_study(study, directory)
+    study = _pin(study, directory, progress)
     prepared = prepare(study)
     chosen = _choose(prepared.experiments, only, start_from)
     # A run made elsewhere can be fitted and reported here: only making results needs its device.
     device = choose_device(study.machine) if _MAKE_RESULTS & set(stages) else None
     use_threads(study.machine)
     with exclusive_lock(directory.lock), log_to(directory.log):
+        remove_leftovers(directory.root)
         # Read before anything is written: a ledger of another version is refused untouched.
         run = _Run(prepared, directory, RecordBook(directory, prepared.identities), progress)
         run.write_inputs()
@@ -227,6 +237,23 @@ def _require_same_study(study: Study, directory: RunDirectory) -> None:
                 f"{directory.root}: holds a run of study {known!r}, and this one is "
                 f"{study.name!r}; choose another --out"
             )
+
+
+def _pin(study: Study, directory: RunDirectory, progress: Progress) -> Study:
+    """Return the study with the data versions that its run began with, or the newest at its start.
+
+    A version that the study file names itself is left as it is.
+    """
+    newest = pin_versions(study)
+    if not directory.study.exists():
+        return newest
+    pinned = pin_versions(keep_pins(study, load_study(directory.study)))
+    if pinned != newest:
+        progress.message(
+            "the catalogue has newer data than this run began with; it goes on with its own "
+            "(name versions in the study file, or choose another --out, for the new ones)"
+        )
+    return pinned
 
 
 def _choose(

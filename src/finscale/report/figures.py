@@ -31,6 +31,8 @@ from finscale.report.theme import (
 from finscale.scaling.ledger import BASE_RATE, PARTS
 from finscale.units import count_text
 
+_LINES = (BLUE, ORANGE, GREEN, AMBER, SKY, GREY, BLUE, ORANGE)
+
 __all__ = [
     "architectures",
     "learning_curves",
@@ -228,17 +230,24 @@ def price_with_splits(data: Mapping[str, Any], parts: Mapping[str, Any]) -> go.F
     parts
         The parts of one cell, by name.
     """
-    figure = go.Figure(
-        go.Scatter(
-            x=data["date"],
-            y=data["close"],
+    closes = data["closes"]
+    single = len(closes) == 1
+    series = {
+        # Several are drawn as multiples of their first close, or one would flatten the rest.
+        symbol: one["close"] if single else [value / one["close"][0] for value in one["close"]]
+        for symbol, one in closes.items()
+    }
+    figure = go.Figure()
+    for (symbol, values), color in zip(series.items(), _LINES, strict=False):
+        figure.add_scatter(
+            x=closes[symbol]["date"],
+            y=values,
             mode="lines",
-            name=f"close of {data['symbol']}",
-            line={"color": GREY, "width": 1.2},
-            showlegend=False,
-            hovertemplate="%{x|%Y-%m-%d}<br>close %{y:,.2f}<extra></extra>",
+            name=symbol,
+            line={"color": GREY if single else color, "width": 1.2},
+            showlegend=not single,
+            hovertemplate=f"{symbol} %{{x|%Y-%m-%d}}<br>%{{y:,.2f}}<extra></extra>",
         )
-    )
     for name, color in (("train", GREY), ("validation", SKY), ("test", AMBER)):
         if name in parts:
             part = parts[name]
@@ -260,13 +269,15 @@ def price_with_splits(data: Mapping[str, Any], parts: Mapping[str, Any]) -> go.F
                 showarrow=False,
                 align="left",
             )
-    ticks = round_ticks(min(data["close"]), max(data["close"]))
+    drawn = [value for values in series.values() for value in values]
+    ticks = round_ticks(min(drawn), max(drawn))
+    what = f"close of {next(iter(series))}" if single else "close / first close"
     figure.update_yaxes(
         type="log",
-        title_text=f"close of {data['symbol']}, log scale",
+        title_text=f"{what}, log scale",
         tickvals=ticks,
         ticktext=[f"{tick:,g}" for tick in ticks],
     )
     figure.update_xaxes(title_text="session")
     dress(figure, height=330)
-    return figure.update_layout(margin={"b": 56})
+    return figure.update_layout(margin={"b": 56 if single else 84})

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
+from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
 from finscale.report.theme import template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
@@ -101,6 +102,9 @@ def render_report(report: ReportInput) -> str:
         collapsed_mark=tables.COLLAPSED_MARK,
         scorings=_scorings(report.summary),
         drift=_drift(report.summary),
+        data_line=_data_line(report.data),
+        symbols=symbols_table(report.data),
+        warnings=warnings_table(report.data),
         parts=tables.parts_table(report.summary),
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
@@ -141,9 +145,15 @@ def _section(
         "judged": judged if has_verdict else None,
         "plots": _plots(report, cell, judged if has_verdict else None, records),
         "scores": tables.score_table(cell),
+        "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
     }
+
+
+def _by_symbol(report: ReportInput, cell: Mapping[str, Any]) -> tables.Table | None:
+    frame = report.predictions.get(cell["cell"])
+    return None if frame is None else symbol_skill_table(cell, frame)
 
 
 def _plots(
@@ -249,7 +259,7 @@ def _reliability(report: ReportInput, cell: Mapping[str, Any]) -> Plot | None:
 
 
 def _price(report: ReportInput) -> list[Plot]:
-    if not report.data.get("date"):
+    if not report.data.get("closes"):
         return []
     cell = next((cell for cell in report.summary["cells"] if cell["parts"]), None)
     horizons = [cell["horizon_bars"] for cell in report.summary["cells"]]
@@ -262,6 +272,24 @@ def _price(report: ReportInput) -> list[Plot]:
     )
     figure = figures.price_with_splits(report.data, {} if cell is None else cell["parts"])
     return [Plot("price", figure, caption)]
+
+
+def _data_line(data: Mapping[str, Any]) -> str:
+    """Say in a sentence what the models saw."""
+    if not data:
+        return ""
+    symbols = data["symbols"]
+    names = ", ".join(one["symbol"] for one in symbols[:4])
+    more = f" and {len(symbols) - 4} more symbols" if len(symbols) > 4 else ""
+    first, last = (
+        min(one["first_date"] for one in symbols),
+        max(one["last_date"] for one in symbols),
+    )
+    context = f", with {', '.join(data['context'])} as context" if data["context"] else ""
+    return (
+        f"{names}{more}, {sum(one['n_bars'] for one in symbols):,} {data['time_scale']} bars from "
+        f"{first} to {last}, {len(data['feature_names'])} features (tier {data['tier']}){context}."
+    )
 
 
 def _drift(summary: Mapping[str, Any]) -> str:

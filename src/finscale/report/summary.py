@@ -18,7 +18,7 @@ from finscale.scaling.ledger import (
     best_baseline,
     by_cell,
 )
-from finscale.study import Study, cell_name
+from finscale.study import DataSize, Study, cell_name
 
 QUESTION = (
     "Does the log-loss of a transformer on unseen market data fall as its parameters grow, "
@@ -88,15 +88,17 @@ def build_summary(
     cells = [
         _cell(
             study,
-            grouped.get(cell_name(horizon, task), []),
+            grouped.get(cell_name(horizon, task, size), []),
             horizon_bars=horizon,
             task=task,
+            size=size,
             data=data,
             failures=failures,
             stale=stale,
             test_scorings=test_scorings,
         )
         for task in study.tasks
+        for size in study.sizes()
         for horizon in study.horizons
     ]
     status = Counter(budget["status"] for cell in cells for budget in cell["budgets"].values())
@@ -169,12 +171,13 @@ def _cell(
     *,
     horizon_bars: int,
     task: str,
+    size: DataSize,
     data: Mapping[str, Any],
     failures: Mapping[str, str],
     stale: Mapping[str, tuple[str, ...]],
     test_scorings: Mapping[str, int],
 ) -> dict[str, Any]:
-    name = cell_name(horizon_bars, task)
+    name = cell_name(horizon_bars, task, size)
     described = data.get("cells", {}).get(name, {})
     scored = baselines(records)
     rival = best_baseline(records)
@@ -192,6 +195,7 @@ def _cell(
         "cell": name,
         "horizon_bars": horizon_bars,
         "task": task,
+        "data_size": size.model_dump(),
         "question": described.get("question"),
         "base_rate": described.get("base_rate"),
         "parts": described.get("parts", {}),

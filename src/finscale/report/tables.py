@@ -9,6 +9,7 @@ from typing import Any
 from finscale.records import CellRecord, Record
 from finscale.report.theme import display
 from finscale.scaling.ledger import BASE_RATE, PARTS
+from finscale.study import DataSize
 from finscale.units import count_text
 
 COLLAPSED_MARK = "†"
@@ -111,7 +112,12 @@ def _skill_table(task: str, cells: Sequence[Mapping[str, Any]]) -> SkillTable:
                 ),
             )
         )
-    return SkillTable(task, tuple(f"h{cell['horizon_bars']}" for cell in cells), tuple(rows))
+    return SkillTable(task, tuple(_column(cell) for cell in cells), tuple(rows))
+
+
+def _column(cell: Mapping[str, Any]) -> str:
+    size = DataSize(**cell["data_size"]).label.replace("_", " ")
+    return f"h{cell['horizon_bars']} {size}".strip()
 
 
 def _skill(

@@ -21,7 +21,6 @@ from finscale.records import (
     Scores,
 )
 from finscale.scaling.verdict import Point, judge
-from finscale.study import cell_name
 
 _RecordT = TypeVar("_RecordT", bound=CellRecord)
 
@@ -35,10 +34,10 @@ NO_FINALS = "no budget has a final run yet"
 
 
 def by_cell(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Group records by horizon and task, in the order in which the cells first appear."""
+    """Group records by horizon, task and data size, cells in the order they first appear in."""
     cells: dict[str, list[Record]] = {}
     for record in records:
-        cells.setdefault(cell_name(record.horizon_bars, record.task), []).append(record)
+        cells.setdefault(record.cell_name, []).append(record)
     return cells
 
 

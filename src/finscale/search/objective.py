@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import torch
 
-from finscale.dataset import CellData
+from finscale.dataset.cell import CellData
 from finscale.errors import LadderError
 from finscale.evaluation.metrics import log_loss, skill
 from finscale.experiments import Experiment
@@ -121,6 +121,7 @@ class ExperimentRun:
             budget=self.experiment.budget.label,
             horizon_bars=self.experiment.horizon_bars,
             task=self.experiment.task,
+            data_size=self.experiment.size,
             identity=self.identity,
             code_version=self.code_version,
             created_at=utc_now(),

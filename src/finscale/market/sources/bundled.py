@@ -11,12 +11,13 @@ import importlib
 import polars as pl
 
 from finscale.errors import DataError
-from finscale.market.check import validate_bars
+from finscale.market.check import inspect_bars, validate_bars
+from finscale.market.symbol_bars import SymbolBars
 
 BUNDLED = {"SP500": "arch.data.sp500", "NASDAQ": "arch.data.nasdaq"}
 
 
-def load_bundled(symbol: str) -> pl.DataFrame:
+def load_bundled(symbol: str) -> SymbolBars:
     """Return the bars of a bundled index.
 
     Raises
@@ -36,4 +37,16 @@ def load_bundled(symbol: str) -> pl.DataFrame:
             },
         }
     ).with_columns(symbol=pl.lit(symbol))
-    return validate_bars(frame, source=f"bundled {symbol}")
+    bars = validate_bars(frame, source=f"bundled {symbol}")
+    # The data do not change, and a test compares them with the exchange calendar.
+    return SymbolBars(
+        symbol,
+        bars,
+        warnings=inspect_bars(bars, calendar=None),
+        provenance={
+            "source": "bundled",
+            "series": BUNDLED[symbol],
+            "prices": "as_given",
+            "repairs": [],
+        },
+    )

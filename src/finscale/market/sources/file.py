@@ -1,117 +1,207 @@
-"""Bars from a CSV or Parquet file of one's own."""
+"""Bars from a CSV or Parquet file of one's own, of one symbol or many."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from finscale.errors import DataError
-from finscale.market.bars import SCHEMA
-from finscale.market.check import require_columns, validate_bars
+from finscale.market.dates import Dates, read_dates
+from finscale.market.findings import ROW, bare, refuse_errors, rows_where
+from finscale.market.layouts import arrange
+from finscale.market.repair import require_repairs
+from finscale.market.sources.inspection import (
+    UNREADABLE,
+    Inspection,
+    Options,
+    Prices,
+    inspect_symbol,
+)
+from finscale.market.sources.table import read_table
+from finscale.market.symbol_bars import Finding, SymbolBars
 
-_WANTED: dict[pl.DataType, str] = {
-    pl.String(): "text",
-    pl.Date(): "a date such as 2018-12-31",
-    pl.Float64(): "a number",
-}
 
+def load_file(
+    path: Path,
+    *,
+    symbols: Sequence[str] | None = None,
+    layout: str = "auto",
+    date_format: str | None = None,
+    prices: Prices = "as_given",
+    calendar: str | None = "auto",
+    repairs: Sequence[str] = (),
+    today: dt.date | None = None,
+) -> tuple[SymbolBars, ...]:
+    """Return the bars in a CSV or Parquet file, one item for each symbol, in the file's order.
 
-def load_file(path: Path, *, symbol: str | None = None) -> pl.DataFrame:
-    """Return the bars in a CSV or Parquet file.
+    Rows in messages and findings are the file's: counted from 1 below the header (its two or three
+    rows, for yfinance's), whatever the order, and over all symbols.
+
+    A file that is strictly newest first is turned round, which is recorded; any other disorder is
+    refused. High and low that miss open or close by a millionth of the price or less are taken
+    for rounded and widened to hold them, which is counted in the provenance.
 
     Parameters
     ----------
     path
-        A ``.csv`` or ``.parquet`` file with the columns date (ISO: 2018-12-31), open, high, low,
-        close and volume, in any case and order; a ``symbol`` column is optional.
-    symbol
-        The symbol to keep where the file has a ``symbol`` column; else the name to give the bars
-        (by default the file's name).
+        A ``.csv``, ``.txt`` or ``.tsv`` file (separated by comma, semicolon, tab or bar), or a
+        ``.parquet`` one, in one of the layouts of :data:`finscale.market.layouts.LAYOUTS`; names of
+        columns in any case and order, further columns are not read.
+    symbols
+        The symbols to take, by default all; where the file names none, the name to give its bars
+        (by default the file's name without its ending).
+    layout
+        The file's layout, by default the one its header speaks of.
+    date_format
+        How dates are written, in the codes of ``strftime``; by default what all rows agree on.
+    prices
+        ``"as_given"``: open, high, low and close as they stand, the adjusted close is not used.
+        ``"adjusted"``: all four on the basis of the adjusted close; see
+        :func:`finscale.market.adjust.adjust_prices` for what each source's columns mean.
+    calendar
+        The exchange calendar to look for gaps by, by default
+        :func:`finscale.market.calendars.calendar_for` the symbol; None for no such check.
+    repairs
+        Some of :data:`finscale.market.repair.REPAIRS`, each recorded.
+    today
+        Bars after it are refused; by default the date in UTC, which is never behind the date of
+        a session that is over.
 
     Raises
     ------
     DataError
-        Naming the file, the row and the fix.
+        Naming the file, the row with its date, and the fix.
     """
-    frame, header = _read(path)
-    lower = [name.strip().lower() for name in header]
-    twice = sorted({name for name in lower if name and lower.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: column {', '.join(twice)} is there twice; remove one")
-    frame = frame.rename(lambda name: name.strip().lower())
-    required = tuple(name for name in SCHEMA if name != "symbol")
-    require_columns(frame, required, source=str(path))
-    if "symbol" not in frame.columns:
-        frame = frame.with_columns(symbol=pl.lit(symbol or path.stem))
-    elif symbol is not None:
-        symbols = frame["symbol"].cast(pl.String)
-        if symbol not in symbols:
-            known = symbols.unique(maintain_order=True).to_list()
-            raise DataError(
-                f"{path}: no symbol {symbol!r}; it holds {', '.join(map(str, known[:10]))}"
-            )
-        # Rows are counted from here on among those of the symbol, and messages say so.
-        frame = frame.filter(symbols == symbol)
-        return validate_bars(_cast(frame, f"{path} [{symbol}]"), source=f"{path} [{symbol}]")
-    return validate_bars(_cast(frame, str(path)), source=str(path))
+    found = _inspect(path, symbols, layout, date_format, _options(prices, calendar, repairs, today))
+    loaded = []
+    for place, one in found:
+        refuse_errors(one.findings, source=place)
+        loaded.append(SymbolBars(one.symbol, one.bars, one.findings, one.provenance))
+    return tuple(loaded)
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, list[str]]:
-    """Return the table and its column names as the file has them."""
-    suffix = path.suffix.lower()
-    if suffix not in {".csv", ".parquet"}:
-        raise DataError(f"{path}: cannot tell the format; give a .csv or .parquet file")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check data.path")
-    try:
-        if suffix == ".csv":
-            frame = pl.read_csv(path, infer_schema=False)
-            # The frame's own names are no witness: polars renames a column that is there twice.
-            first_line = pl.read_csv(path, has_header=False, infer_schema=False, n_rows=1).row(0)
-            header = [name or "" for name in first_line]
-        else:
-            frame = pl.read_parquet(path)
-            header = frame.columns
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path}: damaged or not {suffix[1:].upper()} ({reason})") from error
-    return frame, header
+def inspect_file(
+    path: Path,
+    *,
+    symbols: Sequence[str] | None = None,
+    layout: str = "auto",
+    date_format: str | None = None,
+    prices: Prices = "as_given",
+    calendar: str | None = "auto",
+    repairs: Sequence[str] = (),
+    today: dt.date | None = None,
+) -> tuple[Inspection, ...]:
+    """Return all that is wrong or odd in a file, where :func:`load_file` refuses the first error.
+
+    Parameters as for :func:`load_file`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as a table of bars at all: no such file, a column missing, dates
+        that can be read two ways, ….
+    """
+    found = _inspect(path, symbols, layout, date_format, _options(prices, calendar, repairs, today))
+    return tuple(one for _, one in found)
 
 
-def _cast(frame: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Cast the columns of the schema, naming the first cell that cannot be."""
-    for name, kind in SCHEMA.items():
-        if name not in frame.columns or frame[name].dtype == kind:
-            continue
-        column = frame[name]
-        if not _is_castable(column.dtype, kind):
-            raise DataError(f"{source}: column {name} holds {column.dtype}; give {_WANTED[kind]}")
-        text = column.dtype == pl.String
-        if text:
-            stripped = column.str.strip_chars()
-            column = stripped.set(stripped == "", None)
-        cast = (
-            column.str.to_date("%Y-%m-%d", strict=False)
-            if text and kind == pl.Date
-            else (column.cast(kind, strict=False))
+def _options(
+    prices: Prices, calendar: str | None, repairs: Sequence[str], today: dt.date | None
+) -> Options:
+    if prices not in {"as_given", "adjusted"}:
+        raise DataError(f"no prices {prices!r}; choose as_given or adjusted")
+    require_repairs(repairs)
+    # No session that is over has a date after that in UTC, in Auckland neither.
+    return Options(prices, calendar, tuple(repairs), today or dt.datetime.now(dt.UTC).date())
+
+
+def _inspect(
+    path: Path,
+    symbols: Sequence[str] | None,
+    layout: str,
+    date_format: str | None,
+    options: Options,
+) -> Iterator[tuple[str, Inspection]]:
+    """Yield each symbol's inspection and what to call it in messages."""
+    source = str(path)
+    symbols = symbols or None
+    may_lack = ("volume",) if "fill_volume" in options.repairs else ()
+    raw, sha256 = read_table(path)
+    table = arrange(raw, layout=layout, source=source, may_lack=may_lack)
+    if table.frame.is_empty():
+        raise DataError(f"{source}: no rows; give at least a few hundred bars")
+    if options.prices == "adjusted" and "adj_close" not in table.names:
+        raise DataError(
+            f"{source}: no adjusted close to adjust by (found {', '.join(table.names.values())}); "
+            "take prices as given (--prices as_given)"
         )
-        bad = (cast.is_null() & column.is_not_null()).arg_true()
-        if len(bad):
-            row = int(bad[0])
+    frame = _with_symbols(table.frame, path, symbols)
+    read = read_dates(frame["date"], frame[ROW], date_format=date_format, source=source)
+    frame = frame.with_columns(
+        date=read.dates, **{UNREADABLE: read.is_unreadable}, date_text=frame["date"]
+    )
+    _refuse_intraday(frame, read, source)
+    about_file = {
+        "source": "file",
+        "file": path.name,
+        "sha256": sha256,
+        "layout": table.layout.name,
+        "ignored_columns": list(table.ignored),
+        "date_form": read.form,
+        "date_form_decided_by": read.decided_by,
+    }
+    parts = frame.partition_by("symbol", maintain_order=True)
+    for part in parts:
+        symbol = part["symbol"][0]
+        if symbols is None or len(parts) == 1 or symbol in symbols:
+            place = source if len(parts) == 1 else f"{source} [{bare([symbol])}]"
+            found = inspect_symbol(part, place, table, read.form, options)
+            yield place, replace(found, provenance={**about_file, **found.provenance})
+
+
+def _with_symbols(frame: pl.DataFrame, path: Path, symbols: Sequence[str] | None) -> pl.DataFrame:
+    """Name every row's symbol, and check that those asked for are there."""
+    if "symbol" not in frame.columns:
+        if symbols is not None and len(symbols) != 1:
             raise DataError(
-                f"{source}: row {row + 1}: {name} is {column[row]!r}; give {_WANTED[kind]}"
+                f"{path}: no column symbol, so it holds one symbol; got {len(symbols)} names "
+                f"({', '.join(symbols)}), give one"
             )
-        frame = frame.with_columns(cast.alias(name))
-    return frame
+        return frame.with_columns(symbol=pl.lit(path.stem if symbols is None else symbols[0]))
+    kind = frame["symbol"].dtype
+    is_text = kind in (pl.String, pl.Null, pl.Categorical) or isinstance(kind, pl.Enum)
+    if not (is_text or kind.is_integer()):
+        raise DataError(f"{path}: column symbol holds {kind}; give text")
+    names = frame["symbol"].cast(pl.String).str.strip_chars()
+    names = names.set(names == "", None)
+    missing, _ = rows_where(frame.with_columns(date=pl.lit("")), names.is_null())
+    if missing:
+        fix = "fill it in or drop the row"
+        finding = Finding("missing_value", "error", "symbol is missing", fix, missing)
+        refuse_errors((finding,), source=str(path))
+    known = names.unique(maintain_order=True).to_list()
+    for symbol in symbols or ():
+        if symbol not in known:
+            raise DataError(f"{path}: no symbol {symbol!r}; it holds {bare(known)}")
+    return frame.with_columns(symbol=names)
 
 
-def _is_castable(found: pl.DataType, kind: pl.DataType) -> bool:
-    """Tell whether values mean the same after the cast; a number, for one, is no date."""
-    if found in (pl.String, pl.Null):
-        return True
-    if kind == pl.Date:
-        return found == pl.Datetime
-    if kind == pl.String:
-        return found.is_integer() or found in (pl.Categorical, pl.Enum)
-    return found.is_numeric()
+def _refuse_intraday(frame: pl.DataFrame, read: Dates, source: str) -> None:
+    """Refuse several times of day on one date."""
+    if read.times is not None:
+        frame = frame.with_columns(time=read.times)
+    if "time" not in frame.columns:
+        return
+    times = pl.col("time").n_unique().over("symbol", "date")
+    several = frame.filter(pl.col("date").is_not_null()).filter(times > 1)
+    if len(several):
+        date = several["date"][0]
+        same = several.filter((pl.col("date") == date) & (pl.col("symbol") == several["symbol"][0]))
+        raise DataError(
+            f"{source}: row {same[ROW][0]} ({date}): {len(same)} rows of this date at different "
+            "times; give daily bars, one row per session"
+        )

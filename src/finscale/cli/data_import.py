@@ -1,0 +1,276 @@
+"""Commands that bring bars in: data import, download, check."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import typer
+
+from finscale.cli.output import print_json
+from finscale.cli.run import JSON
+from finscale.errors import DataError
+from finscale.market.catalog import Catalog
+from finscale.market.findings import describe_findings
+from finscale.market.manifest import Entry
+from finscale.market.names import bars_name
+from finscale.market.revisions import Revision, compare_bars
+from finscale.market.sources.file import inspect_file, load_file
+from finscale.market.sources.inspection import Inspection, Prices
+from finscale.market.sources.retry import Retrying
+from finscale.market.sources.yahoo import download_yahoo
+from finscale.market.sources.yahoo_client import YFinanceClient
+from finscale.market.symbol_bars import SymbolBars
+
+T = TypeVar("T")
+
+FILES = typer.Argument(help="CSV or Parquet files.", show_default=False)
+FILE = typer.Argument(help="A CSV or Parquet file.", show_default=False)
+DOWNLOADS = typer.Argument(
+    metavar="SYMBOL...", help="Symbols as Yahoo writes them: SPY, ^DJI.", show_default=False
+)
+CATALOG = typer.Option(Path("data"), "--catalog", help="The catalogue's directory.")
+SYMBOLS = typer.Option(
+    [],
+    "--symbol",
+    metavar="S",
+    help="Symbol to take from a file of several, or to name one without; may be repeated.",
+)
+PRICES = typer.Option(
+    "as-given",
+    metavar="as-given|adjusted",
+    help="adjusted: open to close are brought to the adjusted close, which is recorded.",
+)
+DATE_FORMAT = typer.Option(
+    None, metavar="F", help="How dates are written: %d/%m/%Y.", show_default="what all rows fit"
+)
+LAYOUT = typer.Option("auto", help="yahoo, yfinance, stooq, alphavantage, plain, or auto.")
+CALENDAR = typer.Option("auto", help="Exchange calendar to look for gaps by: XNYS, auto, none.")
+REPAIRS = typer.Option(
+    [], "--repair", metavar="RULE", help="Do this to the bars, and record it; may be repeated."
+)
+START = typer.Option(None, formats=["%Y-%m-%d"], help="First session.", show_default="all there is")
+END = typer.Option(None, formats=["%Y-%m-%d"], help="Last session.", show_default="the latest")
+
+
+def import_files(
+    files: list[Path] = FILES,
+    symbols: list[str] = SYMBOLS,
+    catalog: Path = CATALOG,
+    prices: str = PRICES,
+    date_format: str | None = DATE_FORMAT,
+    layout: str = LAYOUT,
+    calendar: str = CALENDAR,
+    repairs: list[str] = REPAIRS,
+    as_json: bool = JSON,
+) -> None:
+    """Register the bars of files, each symbol as SYMBOL.OHLCV.daily."""
+    options = _file_options(symbols, prices, date_format, layout, calendar, repairs)
+    data = Catalog(catalog)
+
+    def add(path: Path) -> list[_Added]:
+        loaded = load_file(path, **options)
+        for one in loaded:
+            # Before anything of the file is registered.
+            bars_name(one.symbol)
+        return [
+            _add(data, one, f"{one.provenance['file']} sha256:{one.provenance['sha256']}")
+            for one in loaded
+        ]
+
+    _each(files, add, as_json=as_json)
+
+
+def download(
+    symbols: list[str] = DOWNLOADS,
+    start: dt.datetime | None = START,
+    end: dt.datetime | None = END,
+    catalog: Path = CATALOG,
+    prices: str = PRICES,
+    calendar: str = CALENDAR,
+    repairs: list[str] = REPAIRS,
+    as_json: bool = JSON,
+) -> None:
+    """Fetch daily bars from Yahoo Finance and register them, with the answer as it came."""
+    data, client, retrying = Catalog(catalog), YFinanceClient(), Retrying()
+
+    def add(symbol: str) -> list[_Added]:
+        bars, snapshot = download_yahoo(
+            symbol,
+            start=None if start is None else start.date(),
+            end=None if end is None else end.date(),
+            prices=_prices(prices),
+            calendar=_calendar(calendar),
+            repairs=repairs,
+            client=client,
+            retrying=retrying,
+        )
+        return [_add(data, bars, "Yahoo Finance", snapshot)]
+
+    _each(symbols, add, as_json=as_json)
+
+
+def check_file(
+    file: Path = FILE,
+    symbols: list[str] = SYMBOLS,
+    prices: str = PRICES,
+    date_format: str | None = DATE_FORMAT,
+    layout: str = LAYOUT,
+    calendar: str = CALENDAR,
+    repairs: list[str] = REPAIRS,
+    as_json: bool = JSON,
+) -> None:
+    """Show all that is wrong or odd in a file, and register nothing."""
+    options = _file_options(symbols, prices, date_format, layout, calendar, repairs)
+    found = inspect_file(file, **options)
+    if as_json:
+        print_json([_inspection_dict(one) for one in found])
+    else:
+        for one in found:
+            dates = [str(date) for date in one.bars["date"].drop_nulls()]
+            span = f", {min(dates)} to {max(dates)}" if dates else ""
+            typer.echo(f"{one.symbol}: {one.n_rows:,} rows{span}")
+            typer.echo(describe_findings(one.findings) or "nothing wrong or odd")
+    n_errors = sum(one.severity == "error" for each in found for one in each.findings)
+    if n_errors:
+        raise DataError(f"{file}: {n_errors} error{'' if n_errors == 1 else 's'}, see above")
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What became of one symbol."""
+
+    entry: Entry
+    is_new: bool
+    latest: int
+    previous: Entry | None
+    revision: Revision | None
+
+    def as_dict(self) -> dict[str, Any]:
+        kept = ("name", "version", "symbol", "n_rows", "first_date", "last_date", "source")
+        entry = self.entry.as_dict()
+        return {
+            "status": "registered" if self.is_new else "unchanged",
+            **{name: entry[name] for name in (*kept, "file", "checksum", "content_hash")},
+            "warnings": entry["warnings"],
+            "previous_version": None if self.previous is None else self.previous.version,
+            "revision": None if self.revision is None else self.revision.as_dict(),
+        }
+
+    def lines(self) -> list[str]:
+        entry = self.entry
+        status = "registered" if self.is_new else "unchanged"
+        span = f"{entry.first_date} to {entry.last_date}"
+        lines = [f"{entry.label}: {status}, {entry.n_rows:,} rows, {span}"]
+        if self.latest > entry.version:
+            lines.append(f"  the same as this older version; version {self.latest} is the latest")
+        if self.previous is not None and self.revision is not None:
+            before, now = (one.provenance.get("prices") for one in (self.previous, entry))
+            note = f"prices are {now}, and were {before}; " if now != before else ""
+            text = _revision_text(self.revision)
+            lines.append(f"  against version {self.previous.version}: {note}{text}")
+        return lines + [f"  {line}" for line in describe_findings(entry.warnings).splitlines()]
+
+
+def _add(
+    catalog: Catalog, loaded: SymbolBars, source: str, snapshot: bytes | None = None
+) -> _Added:
+    entry, is_new = catalog.register(
+        bars_name(loaded.symbol),
+        loaded.bars,
+        source=source,
+        provenance=loaded.provenance,
+        warnings=loaded.warnings,
+        snapshot=snapshot,
+    )
+    known = catalog.versions(entry.name)
+    older = [one for one in known if one.version < entry.version] if is_new else []
+    latest = known[-1].version
+    if older:
+        try:
+            revision = compare_bars(catalog.read(older[-1]), loaded.bars)
+        except DataError as error:
+            # The damage is an older version's: it is reported, and spoils nothing of the new one.
+            typer.echo(f"{entry.name}: no comparison: {error}", err=True)
+        else:
+            return _Added(entry, is_new, latest, older[-1], revision)
+    return _Added(entry, is_new, latest, None, None)
+
+
+def _revision_text(one: Revision) -> str:
+    parts = [f"{one.n_added:,} rows added"] if one.n_added else []
+    if one.n_inserted:
+        parts[-1] += f" ({one.n_inserted:,} of them before its end)"
+    if one.n_changed:
+        parts.append(f"{one.n_changed:,} rows changed (closes by up to {one.max_change_frac:.2%})")
+    if one.n_removed:
+        parts.append(f"{one.n_removed:,} rows removed")
+    if not parts:
+        return "the same bars, otherwise treated"
+    text = ", ".join(parts)
+    if one.n_days_back:
+        text += f"; it ends {one.n_days_back} days earlier"
+    if one.rewrites_history:
+        text += f"; history differs from {one.first_changed} on"
+    return text
+
+
+def _each(items: Iterable[T], add: Callable[[T], list[_Added]], *, as_json: bool) -> None:
+    """Add every item; one that is refused keeps nobody else out, and is the message at the end."""
+    done: list[dict[str, Any]] = []
+    refused: list[DataError] = []
+    for item in items:
+        try:
+            added = add(item)
+        except DataError as error:
+            refused.append(error)
+            continue
+        done += [one.as_dict() for one in added]
+        if not as_json:
+            for one in added:
+                typer.echo("\n".join(one.lines()))
+    if as_json and (done or not refused):
+        print_json(done)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise DataError("\n  ".join([f"{len(refused)} were refused", *map(str, refused)]))
+
+
+def _file_options(
+    symbols: list[str],
+    prices: str,
+    date_format: str | None,
+    layout: str,
+    calendar: str,
+    repairs: list[str],
+) -> dict[str, Any]:
+    return {
+        "symbols": symbols or None,
+        "prices": _prices(prices),
+        "date_format": date_format,
+        "layout": layout,
+        "calendar": _calendar(calendar),
+        "repairs": repairs,
+    }
+
+
+def _prices(text: str) -> Prices:
+    # Written with a dash like all of the command line; what is neither is refused below.
+    return cast("Prices", text.replace("-", "_"))
+
+
+def _calendar(text: str) -> str | None:
+    return None if text.lower() == "none" else text
+
+
+def _inspection_dict(one: Inspection) -> Mapping[str, Any]:
+    return {
+        "symbol": one.symbol,
+        "n_rows": one.n_rows,
+        "findings": [finding.as_dict() for finding in one.findings],
+        "provenance": dict(one.provenance),
+    }

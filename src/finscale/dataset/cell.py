@@ -1,0 +1,231 @@
+"""What an experiment's runs share: features, labels, split and scaling of one cell.
+
+A cell is one horizon, task and data size; the budgets of a study compete on the same cells. The
+rows of all symbols are stacked, symbol after symbol; no window and no label crosses from one to
+the next, because every anchor has its window and its label among its own symbol's rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finscale.dataset.market import Market, SymbolMarket
+from finscale.errors import SplitError, StudyError
+from finscale.files import hash_bytes
+from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out
+from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
+from finscale.tasks import Task, get_task, label_rows
+from finscale.windows import Scaler, Windows
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One horizon, task and data size."""
+
+    horizon_bars: int
+    task: TaskName
+    size: DataSize = ALL_DATA
+
+    @property
+    def name(self) -> str:
+        """``h1_threshold_1pct``."""
+        return cell_name(self.horizon_bars, self.task, self.size)
+
+
+@dataclass(frozen=True)
+class CellData:
+    """The rows, labels and scaled features that every model of a cell is trained and scored on.
+
+    Attributes
+    ----------
+    symbols
+        In the order in which their rows are stacked.
+    offsets
+        First row of each symbol, and the number of all rows, T.
+    date
+        Session of each row.
+    scalers
+        By symbol; the same one for all where scaling is pooled.
+    labels_T
+        float32, NaN where the future is not there yet.
+    scaled_TF
+        float32 features scaled by training statistics, NaN before a symbol's first usable row.
+    base_rate
+        Share of positive labels among the training anchors.
+    data_hash
+        SHA-256 over symbols, features, labels and the rows of the split.
+    """
+
+    cell: Cell
+    task: Task
+    symbols: tuple[str, ...]
+    offsets: IntArray
+    date: NDArray[np.datetime64]
+    feature_names: tuple[str, ...]
+    scalers: Mapping[str, Scaler]
+    labels_T: NDArray[np.float32]
+    scaled_TF: NDArray[np.float32]
+    split: Split
+    base_rate: float
+    data_hash: str
+
+    def windows(self, context_length: int, device: torch.device) -> Windows:
+        """Put the rows on a device."""
+        return Windows(self.scaled_TF, self.labels_T, context_length=context_length, device=device)
+
+    def symbol_of(self, rows: IntArray) -> NDArray[np.str_]:
+        """Return the symbol that each row belongs to."""
+        numbers = np.searchsorted(self.offsets, rows, side="right") - 1
+        return np.asarray(self.symbols)[numbers]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the report says of the cell, JSON-ready."""
+        return {
+            "question": self.task.describe(self.cell.horizon_bars),
+            "horizon_bars": self.cell.horizon_bars,
+            "task": self.cell.task,
+            "data_size": self.cell.size.model_dump(),
+            "base_rate": self.base_rate,
+            "data_hash": self.data_hash,
+            "parts": {name: self._describe_part(name) for name in PARTS},
+        }
+
+    def _describe_part(self, name: str) -> dict[str, Any]:
+        rows = self.split.part(name)
+        return {
+            "n": len(rows),
+            "n_symbols": len(np.unique(self.symbol_of(rows))),
+            "first_date": str(self.date[rows].min()),
+            "last_date": str(self.date[rows].max()),
+            "event_rate": float(self.labels_T[rows].mean(dtype=np.float64)),
+        }
+
+
+def study_cells(study: Study) -> tuple[Cell, ...]:
+    """Return every horizon, task and data size of a study."""
+    return tuple(
+        Cell(horizon, task, size)
+        for task in study.tasks
+        for size in study.sizes()
+        for horizon in study.horizons
+    )
+
+
+def check_schedule(study: Study, n_train: int) -> None:
+    """Refuse a warm-up that the shortest run would not survive: it would be a dead knob.
+
+    Parameters
+    ----------
+    n_train
+        Training samples of the cell that has the fewest.
+
+    Raises
+    ------
+    StudyError
+        If the longest warm-up has as many steps as the shortest run, or more.
+    """
+    shortest = min(study.search.space.epochs) * math.ceil(n_train / study.training.effective_batch)
+    longest_warmup = max(study.search.space.warmup_steps)
+    if longest_warmup >= shortest:
+        raise StudyError(
+            f"search.space.warmup_steps: got {longest_warmup}; the shortest run has {shortest} "
+            f"steps ({min(study.search.space.epochs)} epochs of {n_train} samples in batches of "
+            f"{study.training.effective_batch}); give fewer warm-up steps or more epochs"
+        )
+
+
+def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:
+    """Label, split and scale the rows of one cell.
+
+    Every data size is scored on the same rows: those of the symbols that the smallest one trains
+    on.
+
+    Raises
+    ------
+    SplitError
+        If a part has no samples, or its labels are all the same.
+    """
+    task, symbols, context = get_task(cell.task), market.symbols, study.windows.context_length
+    offsets = np.cumsum([0, *(len(one.bars) for one in symbols)])
+    labels_T = np.concatenate([label_rows(one.bars, task, cell.horizon_bars) for one in symbols])
+    split = hold_out(
+        [
+            SymbolRows(one.features.date, one.features.first_row + context - 1, int(offset))
+            for one, offset in zip(symbols, offsets, strict=False)
+        ],
+        study.split,
+        horizon_bars=cell.horizon_bars,
+        history_frac=cell.size.history_frac,
+        n_trained=cell.size.n_symbols,
+        n_scored=min(study.data_sizes.n_symbols or (len(symbols),)),
+    )
+    for part in PARTS:
+        labels = labels_T[split.part(part)]
+        if labels.min() == labels.max():
+            raise SplitError(
+                f"{cell.name}: every {part} label is {labels[0]:.0f}, so there is nothing to "
+                "learn or score; choose another task or horizon, or move the split"
+            )
+    scalers = _fit_scalers(study, symbols, offsets, split)
+    features = symbols[0].features
+    return CellData(
+        cell=cell,
+        task=task,
+        symbols=tuple(one.symbol for one in symbols),
+        offsets=offsets,
+        date=np.concatenate([one.features.date for one in symbols]),
+        feature_names=features.names,
+        scalers=scalers,
+        labels_T=labels_T,
+        scaled_TF=np.concatenate(
+            [scalers[one.symbol].transform(one.features.values) for one in symbols]
+        ),
+        split=split,
+        base_rate=float(labels_T[split.train].mean(dtype=np.float64)),
+        data_hash=_hash(symbols, labels_T, split),
+    )
+
+
+def _fit_scalers(
+    study: Study, symbols: tuple[SymbolMarket, ...], offsets: IntArray, split: Split
+) -> dict[str, Scaler]:
+    """Fit on the rows that training windows see, of all symbols together or of each."""
+    seen: dict[str, NDArray[np.float32]] = {}
+    for one, start, stop in zip(symbols, offsets[:-1], offsets[1:], strict=True):
+        own = split.train[(split.train >= start) & (split.train < stop)] - start
+        if len(own):
+            first = own[0] - study.windows.context_length + 1
+            seen[one.symbol] = one.features.values[first : own[-1] + 1]
+    if study.windows.scaling == "pooled":
+        pooled = Scaler.fit(np.concatenate(list(seen.values())), study.windows.clip)
+        return {one.symbol: pooled for one in symbols}
+    scored = {
+        one.symbol
+        for one, start, stop in zip(symbols, offsets[:-1], offsets[1:], strict=True)
+        for rows in (split.validation, split.test)
+        if ((rows >= start) & (rows < stop)).any()
+    }
+    unseen = sorted(scored - set(seen))
+    if unseen:
+        raise SplitError(
+            f"windows.scaling: per_symbol needs training rows of every symbol, and "
+            f"{', '.join(unseen)} has none; use pooled, or leave the symbol out"
+        )
+    fitted = {name: Scaler.fit(rows, study.windows.clip) for name, rows in seen.items()}
+    # A symbol beyond those that this data size uses is never looked at; any scaler will do.
+    return {one.symbol: fitted.get(one.symbol, next(iter(fitted.values()))) for one in symbols}
+
+
+def _hash(symbols: tuple[SymbolMarket, ...], labels_T: NDArray[np.float32], split: Split) -> str:
+    content = [",".join(one.symbol for one in symbols).encode()]
+    content += [one.features.content_hash().encode() for one in symbols]
+    content.append(labels_T.astype("<f4").tobytes())
+    content += [split.part(part).astype("<i8").tobytes() for part in PARTS]
+    return hash_bytes(b"\0".join(content))

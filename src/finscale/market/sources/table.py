@@ -1,0 +1,114 @@
+"""CSV and Parquet files as tables of cells, before anything is made of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from finscale.errors import DataError
+from finscale.files import hash_bytes
+from finscale.market.findings import ROW
+from finscale.market.layouts import RawTable, count_header_rows
+
+CSV_SUFFIXES = (".csv", ".txt", ".tsv")
+_SEPARATORS = ",;\t|"
+_PAIR = re.compile(r"""\(\s*['"](.*)['"]\s*,\s*['"](.*)['"]\s*\)""")
+
+
+def read_table(path: Path) -> tuple[RawTable, str]:
+    """Return a file's header and cells (those of CSV as text), and the file's SHA-256.
+
+    Rows are counted from 1, below the header; lines without anything at the end are left out.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or neither CSV nor Parquet.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in {*CSV_SUFFIXES, ".parquet"}:
+        raise DataError(f"{path}: cannot tell the format; give a .csv or .parquet file")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check data.path")
+    try:
+        content = path.read_bytes()
+        raw = _read_parquet(content) if suffix == ".parquet" else _read_csv(path, content)
+    except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
+        kind = "PARQUET" if suffix == ".parquet" else "CSV"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{path}: damaged or not {kind} ({reason})") from error
+    return raw, hash_bytes(content)
+
+
+def _read_csv(path: Path, content: bytes) -> RawTable:
+    if b"\0" in content[:65536]:
+        raise DataError(f"{path}: damaged or not CSV (it is binary, or UTF-16); save it as UTF-8")
+    separator = _find_separator(content)
+    lines = list(islice(_rows(content, separator), 3))
+    n_header = count_header_rows(lines)
+    try:
+        frame = pl.read_csv(
+            content,
+            separator=separator,
+            infer_schema=False,
+            skip_rows_after_header=n_header - 1,
+            raise_if_empty=True,
+        )
+    except pl.exceptions.ComputeError as error:
+        _refuse_long_row(path, content, separator, n_header)
+        raise error from None
+    # The frame's own names are no witness: polars renames a column that is there twice.
+    header = tuple(tuple(line) for line in lines[:n_header])
+    return RawTable(header, _number(frame))
+
+
+def _read_parquet(content: bytes) -> RawTable:
+    frame = pl.read_parquet(io.BytesIO(content))
+    names = frame.columns
+    # pandas writes a header of two levels as "('Close', 'SPY')".
+    pairs = [_PAIR.fullmatch(name) for name in names]
+    single = [at for at, pair in enumerate(pairs) if pair is None]
+    if any(pairs) and len(single) == 1:
+        header = tuple(
+            tuple("" if pair is None else pair[level] for pair in pairs) for level in (1, 2)
+        )
+        return RawTable(header, _number(frame), index=single[0])
+    return RawTable((tuple(names),), _number(frame))
+
+
+def _number(frame: pl.DataFrame) -> pl.DataFrame:
+    """Name columns by position, number rows, and leave out empty ones at the end."""
+    frame.columns = [str(at) for at in range(frame.width)]
+    is_filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    n_rows = int(is_filled[-1]) + 1 if len(is_filled) else 0
+    return frame.head(n_rows).with_columns(pl.int_range(1, n_rows + 1, dtype=pl.Int64).alias(ROW))
+
+
+def _find_separator(content: bytes) -> str:
+    """Return the separator of the first line, the one that is there most often."""
+    line = content[:65536].partition(b"\n")[0].decode("utf-8", errors="replace")
+    bare = re.sub(r'"[^"]*"', "", line)
+    return max(_SEPARATORS, key=bare.count)
+
+
+def _rows(content: bytes, separator: str) -> Iterator[list[str]]:
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", errors="replace", newline="")
+    return csv.reader(text, delimiter=separator)
+
+
+def _refuse_long_row(path: Path, content: bytes, separator: str, n_header: int) -> None:
+    """Name the first row that has more cells than the header."""
+    rows = _rows(content, separator)
+    width = len(next(rows))
+    for number, cells in enumerate(islice(rows, n_header - 1, None), start=1):
+        if len(cells) > width:
+            raise DataError(
+                f"{path}: row {number}: {len(cells)} cells under {width} columns; remove what is "
+                "too many, write numbers without commas and text with commas in quotes"
+            )

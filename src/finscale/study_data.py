@@ -1,0 +1,110 @@
+"""The data section of a study: where bars come from, and what is joined to them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """A section of the study: frozen, and without a setting that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _series_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError("use lower case letters, digits and '_' (it begins the features' names)")
+    return name
+
+
+PositiveInt = Annotated[int, Field(gt=0)]
+SeriesName = Annotated[str, AfterValidator(_series_name)]
+BundledSymbol = Literal["SP500", "NASDAQ"]
+TimeScale = Literal["daily", "2d", "3d", "5d", "weekly", "monthly"]
+
+
+class ContextSeries(Settings):
+    """A series beside the bars, such as the VIX: its close as of each bar's close."""
+
+    name: SeriesName = Field(description="begins the names of its features")
+    kind: Literal["volatility_index", "price"] = Field(description="decides which features")
+    source: Literal["bundled", "file", "catalog"]
+    path: Path | None = Field(default=None, description="file: the .csv or .parquet file")
+    catalog: Path = Field(
+        default_factory=lambda: Path.cwd() / "data", description="catalog: its directory"
+    )
+    symbol: str | None = Field(default=None, description="which symbol; a file of one needs none")
+    version: PositiveInt | None = Field(default=None, description="catalog: pinned version")
+    max_staleness_days: PositiveInt = Field(
+        default=7, description="a bar whose newest value is older is refused"
+    )
+    lag_sessions: int = Field(
+        default=0, ge=0, description="1 for a market that closes after the bars' own"
+    )
+
+    @model_validator(mode="after")
+    def _findable(self) -> Self:
+        if self.source == "file" and self.path is None:
+            raise ValueError("path: missing; a context series from a file needs it")
+        if self.source != "file" and self.symbol is None:
+            raise ValueError("symbol: missing; name the context series' symbol")
+        return self
+
+
+class Source(Settings):
+    """What every source of bars can be asked for."""
+
+    time_scale: TimeScale = Field(default="daily", description="bars made from the daily ones")
+    context: tuple[ContextSeries, ...] = Field(
+        default=(), description="other series, joined as of the same close"
+    )
+
+    @model_validator(mode="after")
+    def _no_series_twice(self) -> Self:
+        names = [series.name for series in self.context]
+        if len(set(names)) < len(names):
+            raise ValueError("context: two series have the same name")
+        return self
+
+
+class BundledData(Source):
+    """Real index data that comes with finscale's dependencies: S&P 500 or NASDAQ, 1999–2018."""
+
+    source: Literal["bundled"] = "bundled"
+    symbols: tuple[BundledSymbol, ...] = Field(
+        default=("SP500",), min_length=1, description="which indices"
+    )
+
+
+class FileData(Source):
+    """Bars from a file of one's own."""
+
+    source: Literal["file"]
+    path: Path = Field(description="a .csv or .parquet file; relative to the study file")
+    symbols: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="symbols to keep; null: all in the file"
+    )
+    prices: Literal["as_given", "adjusted"] = Field(
+        default="as_given", description="adjusted: by the file's adjusted close"
+    )
+
+
+class CatalogData(Source):
+    """Versioned bars that were imported or downloaded before."""
+
+    source: Literal["catalog"]
+    catalog: Path = Field(
+        default_factory=lambda: Path.cwd() / "data",
+        description="its directory, relative to the study file; data/ where finscale is run",
+    )
+    symbols: tuple[str, ...] = Field(min_length=1, description="data sets SYMBOL.OHLCV.daily")
+    versions: dict[str, PositiveInt] = Field(
+        default={}, description="pinned versions by symbol; a run pins what it began with"
+    )
+
+
+DataSettings = BundledData | FileData | CatalogData

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+
+from finscale.errors import FeatureError
+from finscale.features.build import FeatureMatrix, build_features
+from finscale.features.code import feature_code_hash, feature_libraries
+from finscale.features.frame import frame_to_matrix, matrix_to_frame, to_parquet
+from finscale.features.panel import PanelJob, PanelResult, build_panel, write_panel
+from finscale.features.tiers import tier_features
+from finscale.market.bars import OHLCV
+from strategies import make_bars
+
+A25 = tier_features("a25")
+FEW = A25[:3]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> FeatureMatrix:
+    return build_features(make_bars(300), A25)
+
+
+# --- a matrix as a table ------------------------------------------------------------------------
+
+
+def test_a_table_has_a_date_and_a_float32_column_for_each_feature(matrix: FeatureMatrix) -> None:
+    frame = matrix_to_frame(matrix)
+    assert frame.columns == ["date", *(one.name for one in A25)]
+    assert frame.dtypes == [pl.Date] + [pl.Float32] * 25
+    assert len(frame) == 300 - 254
+    assert frame["date"][0] == matrix.date[254].item()
+    column = A25.index(next(one for one in A25 if one.name == "rsi_14"))
+    np.testing.assert_array_equal(frame["rsi_14"].to_numpy(), matrix.values[254:, column])
+
+
+def test_a_table_becomes_the_matrix_again(matrix: FeatureMatrix) -> None:
+    stored = pl.read_parquet(to_parquet(matrix_to_frame(matrix)))
+    again = frame_to_matrix(stored, A25, matrix.date, source="T.features.a25")
+    assert again.content_hash() == matrix.content_hash()
+    assert (again.first_row, again.families) == (254, matrix.families)
+
+
+def test_a_table_of_other_features_is_refused(matrix: FeatureMatrix) -> None:
+    frame = matrix_to_frame(matrix)
+    with pytest.raises(FeatureError, match=r"^T: its columns are not the 24 .* \(chaikin_money_"):
+        frame_to_matrix(frame, A25[:-1], matrix.date, source="T")
+    with pytest.raises(FeatureError, match="the same in another order"):
+        frame_to_matrix(frame, (*A25[1:], A25[0]), matrix.date, source="T")
+
+
+def test_a_table_of_other_sessions_is_refused(matrix: FeatureMatrix) -> None:
+    frame = matrix_to_frame(matrix)
+    later = np.append(matrix.date, matrix.date[-1] + np.timedelta64(1, "D"))
+    for date in (later, later[1:], matrix.date[:-1], matrix.date[260:]):
+        with pytest.raises(FeatureError, match=r"T: its 46 sessions are not the last of the \d+"):
+            frame_to_matrix(frame, A25, date, source="T")
+    # Bars that begin later would give other values, but the same sessions.
+    assert frame_to_matrix(frame, A25, matrix.date[1:], source="T").first_row == 253
+
+
+def test_the_code_hash_is_of_the_features_and_the_bars() -> None:
+    assert len(feature_code_hash()) == 64
+    assert feature_code_hash() == feature_code_hash()
+    assert set(feature_libraries()) == {"numpy", "ta-lib"}
+
+
+# --- many symbols -------------------------------------------------------------------------------
+
+
+def refuse(message: str) -> OHLCV:
+    raise FeatureError(message)
+
+
+def crash() -> OHLCV:
+    return OHLCV(*([1 / 0] * 6))
+
+
+def die() -> OHLCV:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def threads_and_process(_: FeatureMatrix) -> tuple[str, int]:
+    return f"{os.environ['POLARS_MAX_THREADS']} {os.environ['OMP_NUM_THREADS']}", os.getpid()
+
+
+def panel(*symbols: str) -> list[tuple[str, Callable[[], OHLCV]]]:
+    loads = {
+        "REFUSED": partial(refuse, "REFUSED: no bars; give some"),
+        "SHORT": partial(make_bars, 5),
+        "BUG": crash,
+        "DEADLY": die,
+    }
+    return [
+        (one, loads.get(one, partial(make_bars, 300, seed=number)))
+        for number, one in enumerate(symbols)
+    ]
+
+
+def by_name(results: Iterator[PanelResult[Path]]) -> dict[str, PanelResult[Path]]:
+    return {one.name: one for one in results}
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_every_symbol_gets_its_file_and_a_failing_one_its_reason(
+    n_workers: int, tmp_path: Path
+) -> None:
+    bars = panel("A", "SHORT", "BRK.B", "REFUSED", "BUG", "^DJI")
+    results = by_name(write_panel(bars, A25, tmp_path, n_workers=n_workers))
+    assert set(results) == {symbol for symbol, _ in bars}
+    assert {name for name, one in results.items() if one.error} == {"SHORT", "REFUSED", "BUG"}
+    assert str(results["SHORT"].error).startswith("5 bars are too few: adx_14 needs 254")
+    assert str(results["REFUSED"].error) == "REFUSED: no bars; give some"
+    assert isinstance(results["BUG"].error, ZeroDivisionError)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "A.parquet",
+        "BRK.B.parquet",
+        "^DJI.parquet",
+    }
+    for number, symbol in ((0, "A"), (2, "BRK.B"), (5, "^DJI")):
+        expected = matrix_to_frame(build_features(make_bars(300, seed=number), A25))
+        path = results[symbol].value
+        assert path == tmp_path / f"{symbol}.parquet"
+        assert pl.read_parquet(path).equals(expected)
+        assert results[symbol].duration_s > 0
+
+
+def test_a_worker_that_dies_takes_no_other_symbol_along(tmp_path: Path) -> None:
+    bars = panel("A", "DEADLY", "B", "C", "D")
+    results = by_name(write_panel(bars, FEW, tmp_path, n_workers=2))
+    assert set(results) == {"A", "B", "C", "D", "DEADLY"}
+    assert [name for name, one in results.items() if one.error] == ["DEADLY"]
+    assert str(results["DEADLY"].error) == (
+        "DEADLY: the worker died (killed, or out of memory); make room and build it again"
+    )
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_jobs_are_drawn_as_they_are_needed_and_stopping_starts_no_other() -> None:
+    drawn: list[int] = []
+
+    def jobs() -> Iterator[PanelJob[None]]:
+        for number in range(100):
+            drawn.append(number)
+            yield PanelJob(str(number), FEW, partial(make_bars, 10), lambda _: None)
+
+    results = build_panel(jobs(), n_workers=1)
+    assert drawn == []
+    assert next(results).name == "0"
+    assert drawn == [0, 1]
+    assert next(results).name == "1"
+    assert len(drawn) <= 4
+    results.close()
+    assert len(drawn) <= 4
+
+
+def test_several_workers_are_processes_with_one_thread_each() -> None:
+    before = dict(os.environ)
+    jobs = [
+        PanelJob(str(number), FEW, partial(make_bars, 10), threads_and_process)
+        for number in range(4)
+    ]
+    values = [one.value for one in build_panel(jobs, n_workers=2)]
+    assert {one[0] for one in values if one} == {"1 1"}
+    assert os.getpid() not in {one[1] for one in values if one}
+    assert dict(os.environ) == before
+
+
+def test_no_symbols_are_no_work(tmp_path: Path) -> None:
+    assert list(write_panel([], FEW, tmp_path, n_workers=2)) == []
+
+
+_SCRIPT = """
+import sys, time
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from finscale.features.panel import write_panel
+from finscale.features.tiers import tier_features
+from slow_bars import load
+
+if __name__ == "__main__":
+    bars = ((str(n), load) for n in range(1000))
+    print("started", flush=True)
+    try:
+        for one in write_panel(bars, tier_features("a25"), Path("out"), n_workers={n_workers}):
+            print(one.name, flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+_SLOW_BARS = """
+import time
+from strategies import make_bars
+
+def load():
+    time.sleep(0.1)
+    return make_bars(300)
+"""
+
+
+def alive(group: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.info["status"] != "zombie":
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_ctrl_c_leaves_whole_files_and_no_process(n_workers: int, tmp_path: Path) -> None:
+    tests = str(Path(__file__).parents[1])
+    (tmp_path / "slow_bars.py").write_text(_SLOW_BARS)
+    (tmp_path / "main.py").write_text(_SCRIPT.format(tests=tests, n_workers=n_workers))
+    running = subprocess.Popen(
+        [sys.executable, "main.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout
+    lines = [running.stdout.readline() for _ in range(4)]
+    assert lines[0] == "started\n"
+    started = time.monotonic()
+    # As a terminal does: to every process of the group.
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert time.monotonic() - started < 20
+    assert (running.returncode, err) == (0, "")
+    assert out.endswith("stopped\n")
+    # What tracks shared memory for the workers ends by itself, a moment after the last of them.
+    deadline = time.monotonic() + 20
+    while alive(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(running.pid) == []
+    files = list((tmp_path / "out").iterdir())
+    assert 3 <= len(files) < 1000
+    for file in files:
+        assert file.suffix == ".parquet"
+        assert len(pl.read_parquet(file)) == 46
