@@ -11,7 +11,7 @@ last row. Training to 2011-12, validation 2012–14, test 2015–18. Its L2 stre
 fixed one (C = 1), and, beside it, the best of a grid by cross-validation ordered in time, inside
 the training rows: no validation or test label is used to choose anything.
 
-    OMP_NUM_THREADS=1 python benchmarks/feature_tiers.py
+    python benchmarks/feature_tiers.py
 
 writes docs/measured/feature_tiers.json, which docs/features.md shows.
 """
@@ -27,6 +27,7 @@ from common import print_machine
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TimeSeriesSplit
+from threadpoolctl import threadpool_limits
 
 from finscale.evaluation.metrics import evaluate, log_loss
 from finscale.features.build import FeatureMatrix, build_features
@@ -169,4 +170,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # The last digits depend on the number of threads that share out a matrix product.
+    with threadpool_limits(1):
+        main()

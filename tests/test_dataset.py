@@ -15,6 +15,8 @@ from finscale.errors import DataError, SplitError, StudyError
 from finscale.features.build import build_features
 from finscale.features.tiers import tier_features
 from finscale.market.bars import OHLCV
+from finscale.market.catalog import Catalog
+from finscale.market.names import bars_name
 from finscale.splits import PARTS
 from finscale.study import DataSize, Study
 from finscale.study_data import BundledData, FileData
@@ -315,3 +317,18 @@ def test_a_context_series_adds_its_features() -> None:
         market.symbols[0].bars.context["nasdaq"],
         load_market(tiny_study({"data": {"symbol": "NASDAQ"}})).symbols[0].bars.close,
     )
+
+
+def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    for one, prices in zip(
+        load_bars(BundledData(symbols=("SP500", "NASDAQ"))), ("adjusted", "as_given"), strict=True
+    ):
+        catalog.register(
+            bars_name(one.symbol), one.bars, source="a test", provenance={"prices": prices}
+        )
+    data = {"source": "catalog", "catalog": str(tmp_path), "symbols": ["SP500", "NASDAQ"]}
+    sp500, nasdaq = load_market(tiny_study({"data": data})).symbols
+    [warning] = sp500.loaded.warnings
+    assert warning.message == "prices are adjusted, and those of NASDAQ are not"
+    assert nasdaq.loaded.warnings == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from finscale.errors import DataError, StudyError
 from finscale.market.bars import OHLCV, to_arrays
@@ -11,7 +12,7 @@ from finscale.market.context import join_context
 from finscale.market.names import bars_name
 from finscale.market.sources.bundled import load_bundled
 from finscale.market.sources.file import load_file
-from finscale.market.symbol_bars import SymbolBars
+from finscale.market.symbol_bars import Finding, SymbolBars
 from finscale.market.timescale import resample
 from finscale.study import Study
 from finscale.study_data import CatalogData, ContextSeries, DataSettings, FileData
@@ -60,7 +61,29 @@ def load_series(data: DataSettings) -> tuple[tuple[SymbolBars, OHLCV], ...]:
     context = {series.name: (series, _load_context(series)) for series in data.context}
     return tuple(
         (one, _join(to_arrays(resample(one.bars, data.time_scale)), context, one.symbol))
-        for one in load_bars(data)
+        for one in _with_mixed_prices_named(load_bars(data))
+    )
+
+
+def _with_mixed_prices_named(symbols: tuple[SymbolBars, ...]) -> tuple[SymbolBars, ...]:
+    """Add a warning to the adjusted symbols of a panel that has others too.
+
+    It may be meant, of an index beside funds that pay dividends; but it is never silent.
+    """
+    adjusted = {one.symbol for one in symbols if one.provenance.get("prices") == "adjusted"}
+    others = [one.symbol for one in symbols if one.symbol not in adjusted]
+    if not adjusted or not others:
+        return symbols
+    some = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
+    finding = Finding(
+        kind="mixed_prices",
+        severity="warning",
+        message=f"prices are adjusted, and those of {some} are not",
+        fix="import all symbols of a panel with the same --prices",
+    )
+    return tuple(
+        replace(one, warnings=(*one.warnings, finding)) if one.symbol in adjusted else one
+        for one in symbols
     )
 
 

@@ -11,7 +11,7 @@ from finscale.features.registry import Feature
 from finscale.features.tiers import TIERS, tier_features
 from finscale.files import hash_json
 
-MEASURING_COMMAND = "OMP_NUM_THREADS=1 python benchmarks/feature_tiers.py"
+MEASURING_COMMAND = "python benchmarks/feature_tiers.py"
 GENERATING_COMMAND = "python docs/make_features.py"
 
 _INTRODUCTION = f"""\

@@ -139,6 +139,9 @@ class _Run:
         write_text_atomic(self.directory.study, self.prepared.study.to_yaml())
         cells = {name: cell.describe() for name, cell in self.prepared.cells.items()}
         write_json_atomic(self.directory.data, self.prepared.market.describe() | {"cells": cells})
+        for symbol in self.prepared.market.symbols:
+            for warning in symbol.loaded.warnings:
+                self.progress.message(f"{symbol.symbol}: {warning.message} (see the report)")
         for name, parts in self.book.stale().items():
             self.progress.message(
                 f"{name}: earlier records were made with other {', '.join(parts)}; "
