@@ -79,6 +79,17 @@ class ModelFields(_Record):
         return f"{self.d_model}x{self.n_layers}x{self.n_heads}x{self.d_ff}"
 
 
+class MachineUse(_Record):
+    """What a training run took of its machine; None where no sensor says."""
+
+    worker: str = Field(description="host, process and start time of the worker")
+    cpu_mean_frac: float | None = Field(default=None, description="of the cores it may use")
+    peak_memory_gib: float | None = None
+    gpu_peak_memory_gib: float | None = None
+    max_temperature_c: float | None = None
+    energy_kwh: float | None = Field(default=None, description="of the GPU")
+
+
 class CurvePoint(_Record):
     """One epoch; mean log-losses in nats."""
 
@@ -101,6 +112,11 @@ class TrialRecord(CellRecord, ModelFields):
     best_epoch: int | None
     curve: tuple[CurvePoint, ...]
     duration_s: float
+    retries: int = Field(default=0, description="times it was taken up again after a lost worker")
+    batch_halvings: int = Field(
+        default=0, description="times the micro-batch was halved when memory ran out"
+    )
+    machine: MachineUse | None = None
 
 
 class Scores(_Record):
@@ -119,6 +135,8 @@ class FinalRecord(CellRecord, ModelFields):
     curve: tuple[CurvePoint, ...]
     duration_s: float
     flops: float = Field(description="training FLOPs spent")
+    batch_halvings: int = 0
+    machine: MachineUse | None = None
     scores: Scores
 
 
