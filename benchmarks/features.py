@@ -2,24 +2,30 @@
 
 «pandas» is what one would write first: rolling methods where pandas has one, ``rolling.apply`` with
 a Python function where it has none; 20 and 100 features. «finscale» builds its tiers from the same
-bars. A panel is bars of many symbols, read from Parquet and written as Parquet; memory is the
-largest sum of the resident sizes of all processes, which counts shared pages once for each.
+bars. A panel is the command itself, ``finscale features build --all``, on a catalogue of synthetic
+bars: start, reading, checking, building, writing and registering all count. Memory is the largest
+sum of the resident sizes of all its processes, which counts shared pages once for each.
 
     python benchmarks/features.py [--quick] [--workers N]
+
+writes docs/measured/features_speed.json; not with --quick.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 import timeit
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,14 +34,20 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import psutil
+import torch
+from common import print_machine
 
 from finscale.features.build import build_features
-from finscale.features.panel import write_panel
 from finscale.features.registry import Feature
 from finscale.features.tiers import TIERS, tier_features
+from finscale.files import write_json_atomic
+from finscale.machine.environment import describe_environment
 from finscale.market.bars import OHLCV, to_arrays
+from finscale.market.catalog import Catalog
+from finscale.market.names import bars_name
 
-N_PANEL_SYMBOLS, N_PANEL_BARS = 500, 7_500
+OUT = Path(__file__).parents[1] / "docs" / "measured" / "features_speed.json"
+N_PANEL_SYMBOLS, N_PANEL_BARS, PANEL_TIER = 500, 7_500, "a200"
 SLOW_MS = 5.0
 
 
@@ -59,10 +71,6 @@ def synthetic_bars(n_bars: int, seed: int) -> pl.DataFrame:
             "volume": np.round(1e6 * np.exp(rng.normal(0.0, 0.5, n_bars))),
         }
     )
-
-
-def load(path: Path) -> OHLCV:
-    return to_arrays(pl.read_parquet(path))
 
 
 # --- the plain build ----------------------------------------------------------------------------
@@ -143,62 +151,67 @@ def _median_s(work: Callable[[], object], *, repeats: int) -> float:
     return statistics.median(times)
 
 
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """Sample the memory of this process and all below it; the list's item is the peak in bytes."""
-    peak, done, this = [0], threading.Event(), psutil.Process()
-
-    def sample() -> None:
-        while not done.wait(0.05):
-            total = 0
-            for process in (this, *this.children(recursive=True)):
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            peak[0] = max(peak[0], total)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        sampler.join()
-
-
 @dataclass(frozen=True)
 class Panel:
     """What building a panel took.
 
-    ``cpu_s`` is the processor time of the workers: over their number, it is what the build would
-    take on a machine with nothing else to do.
+    ``cpu_s`` is the processor time of the command and its workers: over their number, it is what
+    the build would take on a machine with nothing else to do.
     """
 
-    first_s: float
-    last_s: float
+    n_symbols: int
+    wall_s: float
     cpu_s: float
     peak_bytes: int
     written_bytes: int
 
 
 def panel(n_symbols: int, tier: str, n_workers: int) -> Panel:
+    """Run the command on a catalogue of its own."""
     with tempfile.TemporaryDirectory() as temporary:
-        raw, built = Path(temporary) / "raw", Path(temporary) / "built"
-        raw.mkdir()
+        root = Path(temporary) / "data"
+        catalog = Catalog(root)
         for seed in range(n_symbols):
-            synthetic_bars(N_PANEL_BARS, seed).write_parquet(raw / f"S{seed:03}.parquet")
-        bars = [(path.stem, partial(load, path)) for path in sorted(raw.iterdir())]
-        times = []
-        cpu_before_s = _children_cpu_s()
-        with peak_memory() as peak:
-            started = time.perf_counter()
-            for one in write_panel(bars, tier_features(tier), built, n_workers=n_workers):
-                if one.error is not None:
-                    raise one.error
-                times.append(time.perf_counter() - started)
-        written = sum(path.stat().st_size for path in built.iterdir())
-        return Panel(times[0], times[-1], _children_cpu_s() - cpu_before_s, peak[0], written)
+            frame = synthetic_bars(N_PANEL_BARS, seed)
+            catalog.register(
+                bars_name(f"S{seed:03}"), frame, source="made for the benchmark", provenance={}
+            )
+        before = set(root.rglob("*.parquet"))
+        program = str(Path(sys.executable).with_name("finscale"))
+        command = [program, "features", "build", "--all"]
+        command += ["--catalog", str(root), "--tier", tier, "--workers", str(n_workers)]
+        cpu_before_s, started = _children_cpu_s(), time.perf_counter()
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        out, peak_bytes = _communicate(running)
+        wall_s = time.perf_counter() - started
+        n_built = sum("registered" in line for line in out.splitlines())
+        if running.returncode or n_built != n_symbols:
+            raise SystemExit(f"{n_built} of {n_symbols} built, exit code {running.returncode}")
+        written = sum(path.stat().st_size for path in set(root.rglob("*.parquet")) - before)
+        return Panel(n_symbols, wall_s, _children_cpu_s() - cpu_before_s, peak_bytes, written)
+
+
+def _communicate(running: subprocess.Popen[str]) -> tuple[str, int]:
+    """Wait for a command; return what it printed, and its peak memory, sampled."""
+    peak, done, top = [0], threading.Event(), psutil.Process(running.pid)
+
+    def sample() -> None:
+        while not done.wait(0.1):
+            total = 0
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in (top, *top.children(recursive=True)):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        total += process.memory_info().rss
+            peak[0] = max(peak[0], total)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        out, _ = running.communicate()
+    finally:
+        done.set()
+        sampler.join()
+    return out, peak[0]
 
 
 def _children_cpu_s() -> float:
@@ -220,56 +233,76 @@ def slow_features(bars: OHLCV, features: tuple[Feature, ...]) -> list[tuple[floa
 
 
 def main() -> None:
-    # Workers load this file, and need no torch.
-    from common import print_machine  # noqa: PLC0415
-
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a panel of 10, extrapolated")
+    parser.add_argument("--quick", action="store_true", help="a panel of 10; writes no file")
     parser.add_argument("--workers", type=int, default=2, help="processes for the panel")
     arguments = parser.parse_args()
     quick, n_workers = arguments.quick, arguments.workers
     print_machine()
+    env = describe_environment(torch.device("cpu"), "")
 
     frame = synthetic_bars(5_000, 1)
     bars, table = to_arrays(frame), pd.DataFrame(frame.to_dict(as_series=False))
     print(f"\n{'one symbol, 5,000 bars':>24} {'seconds':>8} {'ms/feature':>10}")
-    per_feature = {}
+    plain, built = {}, {}
     for n in (20, 100):
-        seconds = _median_s(partial(pandas_build, table, n), repeats=1)
-        per_feature[n] = seconds / n
-        print(f"{f'pandas, {n}':>24} {seconds:8.3f} {1e3 * seconds / n:10.2f}")
+        plain[n] = _median_s(partial(pandas_build, table, n), repeats=1)
+        print(f"{f'pandas, {n}':>24} {plain[n]:8.3f} {1e3 * plain[n] / n:10.2f}")
     for tier, names in TIERS.items():
-        seconds = build_time_s(bars, tier_features(tier), repeats=3)
         n = len(names)
+        built[tier] = build_time_s(bars, tier_features(tier), repeats=3)
         print(
-            f"{f'finscale {tier}':>24} {seconds:8.3f} {1e3 * seconds / n:10.2f}"
-            f"   {per_feature[100] * n / seconds:.0f} times as many a second as pandas, 100"
+            f"{f'finscale {tier}':>24} {built[tier]:8.3f} {1e3 * built[tier] / n:10.2f}"
+            f"   {plain[100] / 100 * n / built[tier]:.0f} times as many a second as pandas, 100"
         )
 
     bars = to_arrays(synthetic_bars(8_000, 2))
     print(f"\n{'one symbol, 8,000 bars':>24} {'seconds':>8} {'target':>7}")
+    longer = {}
     for tier, target in (("a200", "< 0.5"), ("a500", "< 2")):
-        seconds = build_time_s(bars, tier_features(tier), repeats=5)
-        print(f"{tier:>24} {seconds:8.3f} {target:>7}")
+        longer[tier] = build_time_s(bars, tier_features(tier), repeats=5)
+        print(f"{tier:>24} {longer[tier]:8.3f} {target:>7}")
     slow = slow_features(bars, tier_features(list(TIERS)[-1]))
     listed = ", ".join(f"{name} {ms:.1f} ms" for ms, name in slow) or "none"
     print(f"features that take over {SLOW_MS:g} ms: {listed}")
 
-    n_symbols = 10 if quick else N_PANEL_SYMBOLS
-    took = panel(n_symbols, "a200", n_workers)
+    # What else the machine had to do: processes waiting for a core, of the last minute.
+    other_load = os.getloadavg()[0]
+    took = panel(10 if quick else N_PANEL_SYMBOLS, PANEL_TIER, n_workers)
     print(
-        f"\na200, {n_symbols} symbols × {N_PANEL_BARS:,} bars, {n_workers} workers: "
-        f"{took.last_s:.1f} s ({took.first_s:.1f} s to the first; {took.cpu_s:.1f} s of processor "
-        f"time), {took.peak_bytes / 2**30:.2f} GiB at the most, "
+        f"\nfinscale features build --all --tier {PANEL_TIER}, {took.n_symbols} symbols × "
+        f"{N_PANEL_BARS:,} bars, {n_workers} workers: {took.wall_s:.1f} s ({took.cpu_s:.1f} s of "
+        f"processor time), {took.peak_bytes / 2**30:.2f} GiB at the most, "
         f"{took.written_bytes / 2**30:.2f} GiB written"
     )
-    if quick:
-        rate_s = (took.last_s - took.first_s) / (n_symbols - 1)
-        print(
-            f"extrapolated, not measured: {took.first_s + rate_s * (N_PANEL_SYMBOLS - 1):.0f} s "
-            f"for {N_PANEL_SYMBOLS} symbols at that rate"
-        )
     print(f"target: {N_PANEL_SYMBOLS} symbols on 2 cores in < 90 s and < 8 GB")
+    if quick:
+        return
+    write_json_atomic(
+        OUT,
+        {
+            "machine": {name: env[name] for name in ("cpu", "n_cores", "python") if name in env},
+            "one_symbol": {
+                "n_bars": 5_000,
+                "pandas_s": {str(n): round(one, 3) for n, one in plain.items()},
+                "tier_s": {tier: round(one, 3) for tier, one in built.items()},
+            },
+            "one_symbol_of_8000_bars_s": {tier: round(one, 3) for tier, one in longer.items()},
+            "slow_features_ms": {name: round(ms, 1) for ms, name in slow},
+            "panel": {
+                "command": f"finscale features build --all --tier {PANEL_TIER}",
+                "n_symbols": took.n_symbols,
+                "n_bars": N_PANEL_BARS,
+                "n_workers": n_workers,
+                "wall_s": round(took.wall_s, 1),
+                "cpu_s": round(took.cpu_s, 1),
+                "other_load": round(other_load, 1),
+                "peak_gib": round(took.peak_bytes / 2**30, 2),
+                "written_gib": round(took.written_bytes / 2**30, 2),
+            },
+        },
+    )
+    print(f"written: {OUT}")
 
 
 if __name__ == "__main__":

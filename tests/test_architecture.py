@@ -45,9 +45,12 @@ STREET = (
     "experiments",
     "preview",
     "search",
+    "launch",
     "scaling",
+    "imported",
     "report",
     "pipeline",
+    "scripts",
     "cli",
 )
 

@@ -3,23 +3,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from finscale.dataset.cell import Cell, CellData, check_schedule, prepare_cell, study_cells
+from finscale.dataset.cell import (
+    Cell,
+    CellData,
+    check_schedule,
+    prepare_cell,
+    prepare_folds,
+    study_cells,
+)
 from finscale.dataset.market import Market, load_market
-from finscale.dataset.sources import load_bars
-from finscale.errors import DataError, SplitError, StudyError
+from finscale.dataset.sources import load_bars, load_series
+from finscale.errors import DataError, FeatureError, SplitError, StudyError
 from finscale.features.build import build_features
 from finscale.features.tiers import tier_features
-from finscale.market.bars import OHLCV
+from finscale.market.bars import OHLCV, bars_hash
 from finscale.market.catalog import Catalog
+from finscale.market.layouts import LAYOUTS
 from finscale.market.names import bars_name
+from finscale.market.repair import REPAIRS
+from finscale.market.sources.bundled import load_bundled
 from finscale.splits import PARTS
 from finscale.study import DataSize, Study
-from finscale.study_data import BundledData, FileData
+from finscale.study_data import BundledData, CatalogData, FileData, Layout, RepairName
 from finscale.study_file import parse_study
 from finscale.tasks import get_task, label_rows
 from tiny import tiny_settings, tiny_study
@@ -97,11 +109,14 @@ def test_scaling_is_by_the_rows_that_training_sees(market: Market, data: CellDat
         market.symbols[0].features.first_row : data.split.train[-1] + 1
     ]
     median_F = np.median(seen_TF, axis=0)
-    iqr_F = np.subtract(*np.percentile(seen_TF, [75, 25], axis=0))
+    quartiles_F = np.subtract(*np.percentile(seen_TF, [75, 25], axis=0))
+    wide_F = np.subtract(*np.percentile(seen_TF, [95, 5], axis=0)) * 1.349 / 3.2897
+    scale_F = np.maximum(quartiles_F, wide_F)
+    scale_F = np.where(scale_F > 0, scale_F, 1)
     assert data.scalers["SP500"].median_F == pytest.approx(median_F, rel=1e-5, abs=1e-9)
-    assert data.scalers["SP500"].iqr_F == pytest.approx(np.where(iqr_F > 0, iqr_F, 1), rel=1e-5)
+    assert data.scalers["SP500"].scale_F == pytest.approx(scale_F, rel=1e-4)
     expected_TF = np.clip(
-        (market.symbols[0].features.values - median_F) / data.scalers["SP500"].iqr_F, -5, 5
+        (market.symbols[0].features.values - median_F) / data.scalers["SP500"].scale_F, -5, 5
     )
     assert np.allclose(data.scaled_TF, expected_TF, atol=1e-4, equal_nan=True)
 
@@ -111,7 +126,7 @@ def test_nothing_of_training_depends_on_later_rows(market: Market, data: CellDat
     other = prepare_cell(STUDY, later, CELL)
     assert other.base_rate == data.base_rate
     assert np.array_equal(other.scalers["SP500"].median_F, data.scalers["SP500"].median_F)
-    assert np.array_equal(other.scalers["SP500"].iqr_F, data.scalers["SP500"].iqr_F)
+    assert np.array_equal(other.scalers["SP500"].scale_F, data.scalers["SP500"].scale_F)
     stop = train_stop(data)
     assert np.array_equal(other.scaled_TF[:stop], data.scaled_TF[:stop], equal_nan=True)
     assert np.array_equal(other.labels_T[data.split.train], data.labels_T[data.split.train])
@@ -189,6 +204,73 @@ def test_a_warm_up_has_to_end_before_the_shortest_run_does() -> None:
         "search.space.warmup_steps: got 6; the shortest run has 6 steps (2 epochs of 1025 samples "
         "in batches of 512); give fewer warm-up steps or more epochs"
     )
+
+
+# Folds.
+
+FOLDED = tiny_study(
+    {"split.train_frac": 0.4, "split.validation_frac": 0.1, "split.n_folds": 3, "horizons": [5]}
+)
+IN_FIVE = Cell(5, "threshold_1pct")
+
+
+@pytest.fixture(scope="module")
+def folds(market: Market) -> tuple[CellData, ...]:
+    return prepare_folds(FOLDED, market, IN_FIVE)
+
+
+def test_each_fold_is_scaled_by_its_own_training_rows(
+    market: Market, folds: tuple[CellData, ...]
+) -> None:
+    [symbol] = market.symbols
+    for fold in folds:
+        rows = fold.split.train
+        seen_TF = symbol.features.values[rows[0] - 59 : rows[-1] + 1]
+        assert fold.scalers["SP500"].median_F == pytest.approx(
+            np.median(seen_TF, axis=0), rel=1e-5, abs=1e-9
+        )
+        assert fold.base_rate == pytest.approx(float(np.mean(fold.labels_T[rows])), abs=1e-6)
+    assert len({fold.base_rate for fold in folds}) == 3
+    assert [len(fold.split.test) for fold in folds] == [0, 0, 0]
+    assert len({fold.data_hash for fold in folds}) == 3
+
+
+def test_the_last_fold_has_the_rows_of_the_cell(
+    market: Market, folds: tuple[CellData, ...]
+) -> None:
+    whole, last = prepare_cell(FOLDED, market, IN_FIVE), folds[-1]
+    assert np.array_equal(last.split.train, whole.split.train)
+    assert np.array_equal(last.split.validation, whole.split.validation)
+    assert np.array_equal(last.scaled_TF, whole.scaled_TF, equal_nan=True)
+    assert last.base_rate == whole.base_rate
+
+
+def test_folds_change_nothing_of_the_cell(market: Market) -> None:
+    alone = prepare_cell(tiny_study({"split.n_folds": 3}), market, CELL)
+    assert alone.data_hash == prepare_cell(STUDY, market, CELL).data_hash
+
+
+def test_nothing_of_a_fold_depends_on_later_rows(
+    market: Market, folds: tuple[CellData, ...]
+) -> None:
+    stop = int(np.searchsorted(folds[0].date, folds[0].split.test_start))
+    later = changed(market, lambda bars: scaled_prices(bars, stop, 1.003))
+    other = prepare_folds(FOLDED, later, IN_FIVE)
+    assert other[0].base_rate == folds[0].base_rate
+    assert np.array_equal(other[0].scaled_TF[:stop], folds[0].scaled_TF[:stop], equal_nan=True)
+    for rows in (folds[0].split.train, folds[0].split.validation):
+        assert np.array_equal(other[0].labels_T[rows], folds[0].labels_T[rows])
+    assert other[2].base_rate != folds[2].base_rate
+
+
+def test_a_fold_is_described_without_a_test_part(folds: tuple[CellData, ...]) -> None:
+    assert set(folds[0].describe()["parts"]) == {"train", "validation"}
+
+
+def test_a_fold_with_nothing_to_learn_is_named(market: Market) -> None:
+    study = tiny_study({"split.validation_frac": 0.02, "split.n_folds": 4})
+    with pytest.raises(SplitError, match=r"^h1_threshold_3pct, fold \d of 4: every \w+ label is 0"):
+        prepare_folds(study, market, Cell(1, "threshold_3pct"))
 
 
 # Panels.
@@ -319,6 +401,111 @@ def test_a_context_series_adds_its_features() -> None:
     )
 
 
+def test_a_context_series_is_described_as_symbols_are() -> None:
+    series = {"name": "nasdaq", "kind": "price", "source": "bundled", "symbol": "NASDAQ"}
+    described = load_market(tiny_study({"data": {"context": [series]}})).describe()
+    assert described["context"] == ["nasdaq"]
+    [one] = described["context_series"]
+    assert (one["name"], one["kind"], one["symbol"]) == ("nasdaq", "price", "NASDAQ")
+    assert (one["n_bars"], one["first_date"], one["last_date"]) == (
+        5031,
+        "1999-01-04",
+        "2018-12-31",
+    )
+    assert [finding["kind"] for finding in one["warnings"]] == ["zero_volume"]
+    assert one["provenance"]["series"] == "arch.data.nasdaq"
+    assert one["bars_hash"] == bars_hash(load_bundled("NASDAQ").bars)
+
+
+def test_what_is_odd_about_bundled_bars_is_described(market: Market) -> None:
+    [symbol] = market.describe()["symbols"]
+    assert [one["kind"] for one in symbol["warnings"]] == ["stale_open"]
+
+
+@pytest.mark.parametrize("kind", ["price", "volatility_index"])
+def test_context_of_other_prices_is_named(tmp_path: Path, kind: str) -> None:
+    catalog = Catalog(tmp_path)
+    [bars] = load_bars(BundledData())
+    provenance = {"prices": "adjusted"}
+    catalog.register(bars_name("SP500"), bars.bars, source="a test", provenance=provenance)
+    series = {"name": "nasdaq", "kind": kind, "source": "bundled", "symbol": "NASDAQ"}
+    data = {"source": "catalog", "catalog": tmp_path, "symbols": ["SP500"], "context": [series]}
+    found = load_series(CatalogData.model_validate(data))
+    [(sp500, joined)], [nasdaq] = found.symbols, found.context
+    # A volatility index has no dividends.
+    expected = ["prices are adjusted, and those of NASDAQ are not"] if kind == "price" else []
+    assert [one.message for one in sp500.warnings] == expected
+    assert [one.kind for one in nasdaq.loaded.warnings] == ["zero_volume"]
+    assert list(joined.context) == ["nasdaq"]
+
+
+def test_a_scale_with_too_few_bars_is_refused_with_the_way_out() -> None:
+    with pytest.raises(FeatureError) as refusal:
+        load_market(tiny_study({"data": {"symbol": "SP500", "time_scale": "monthly"}}))
+    assert str(refusal.value) == (
+        "SP500: 5,031 daily bars make 240 monthly ones, and adx_14 looks back over 254; choose a "
+        "finer time scale, or give many more than 5,355 daily bars"
+    )
+
+
+def test_features_that_never_change_are_named() -> None:
+    study = tiny_study(
+        {"data": {"time_scale": "weekly"}, "features": {"extra": ["weekday_cosine"]}}
+    )
+    [symbol] = load_market(study).describe()["symbols"]
+    [finding] = [one for one in symbol["warnings"] if one["kind"] == "constant_feature"]
+    assert finding["message"] == "1 feature never changes on these bars: weekday_cosine"
+
+
+def daily_file(directory: Path, form: str) -> Path:
+    """Write bars with dates of a form, the first of them with a hole in its volume."""
+    bars = load_bundled("SP500").bars.tail(600).with_columns(pl.col("date").dt.strftime(form))
+    volume = pl.when(pl.int_range(pl.len()) > 0).then("volume")
+    bars.with_columns(volume=volume).write_csv(directory / "mine.csv")
+    return directory / "mine.csv"
+
+
+def test_a_file_is_read_as_the_study_says(tmp_path: Path) -> None:
+    path = daily_file(tmp_path, "%d/%m/%y")
+    settings = {"source": "file", "path": path}
+    reading = {"date_format": "%d/%m/%y", "repairs": ["fill_volume"], "calendar": "none"}
+    [loaded] = load_bars(FileData.model_validate(settings | reading))
+    assert str(loaded.bars["date"][0]) == str(load_bundled("SP500").bars["date"][-600])
+    assert loaded.bars["volume"][0] == 0.0
+    assert loaded.provenance["date_form"] == "%d/%m/%y"
+    assert loaded.provenance["calendar"] is None
+    # And a context series likewise.
+    series = {"name": "mine", "kind": "price", **settings, **reading}
+    [joined] = load_series(BundledData.model_validate({"context": [series]})).context
+    assert joined.loaded.bars.equals(loaded.bars)
+
+
+def test_what_can_be_done_about_a_file_is_named_as_the_study_writes_it(tmp_path: Path) -> None:
+    path = daily_file(tmp_path, "%d/%m/%y")
+    with pytest.raises(DataError, match=r"how they are written \(data\.date_format %d/%m/%y\)$"):
+        load_bars(FileData(source="file", path=path))
+    with pytest.raises(DataError, match=r"or set it to 0 \(data\.repairs fill_volume\)$"):
+        load_bars(FileData(source="file", path=path, date_format="%d/%m/%y"))
+    series = {"name": "mine", "kind": "price", "source": "file", "path": path}
+    with pytest.raises(DataError, match=r"\(data\.context mine\.date_format %d/%m/%y\)$"):
+        load_series(BundledData.model_validate({"context": [series]}))
+    settings = {"date_format": "%d/%m/%y", "repairs": ["fill_volume"], "calendar": "XNYS"}
+    data = FileData.model_validate({"source": "file", "path": path} | settings)
+    [zero] = [one for one in load_bars(data)[0].warnings if one.kind == "zero_volume"]
+    assert zero.fix.endswith("drop the rows (data.repairs drop_zero_volume)")
+
+
+def test_settings_of_files_are_those_that_files_can_have() -> None:
+    assert set(get_args(Layout)) == {"auto", *LAYOUTS}
+    assert get_args(RepairName) == tuple(REPAIRS)
+
+
+def test_a_series_that_is_no_file_is_not_read_as_one() -> None:
+    series = {"name": "x", "kind": "price", "source": "bundled", "symbol": "NASDAQ"}
+    with pytest.raises(StudyError, match=r"layout, repairs: of a file only; remove it"):
+        tiny_study({"data": {"context": [series | {"layout": "plain", "repairs": ["sort"]}]}})
+
+
 def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     for one, prices in zip(
@@ -329,6 +516,7 @@ def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
         )
     data = {"source": "catalog", "catalog": str(tmp_path), "symbols": ["SP500", "NASDAQ"]}
     sp500, nasdaq = load_market(tiny_study({"data": data})).symbols
-    [warning] = sp500.loaded.warnings
-    assert warning.message == "prices are adjusted, and those of NASDAQ are not"
+    assert [one.message for one in sp500.loaded.warnings] == [
+        "prices are adjusted, and those of NASDAQ are not"
+    ]
     assert nasdaq.loaded.warnings == ()

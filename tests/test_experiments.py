@@ -8,6 +8,7 @@ import pytest
 
 from finscale.errors import LadderError, ModelError
 from finscale.experiments import _RESULT_SOURCES, code_hash, input_shape, plan_experiments
+from finscale.files import hash_sources
 from finscale.models.architecture import InputShape
 from finscale.models.cost import count_parameters
 from finscale.study_file import load_study
@@ -81,8 +82,41 @@ def test_the_code_hash_is_of_the_sources_that_make_results() -> None:
     for part in _RESULT_SOURCES:
         assert (SOURCES / part).exists(), part
     # What decides a trained model's weights and scores has to be among them.
-    made_by = {part.removesuffix(".py") for part in _RESULT_SOURCES}
+    made_by = {part.split("/")[0].removesuffix(".py") for part in _RESULT_SOURCES}
     assert {"features", "models", "training", "windows", "splits", "tasks"} <= made_by
+
+
+@pytest.mark.parametrize(
+    ("part", "counts"),
+    [
+        ("features/rolling.py", True),
+        ("features/tiers.py", True),
+        ("features/select.py", True),
+        ("market/context.py", True),
+        ("market/timescale.py", True),
+        ("market/sources/bundled.py", True),
+        ("windows.py", True),
+        ("features/describe.py", False),
+        ("features/proof.py", False),
+        ("features/panel.py", False),
+        ("market/catalog.py", False),
+        ("market/sources/retry.py", False),
+        ("market/sources/yahoo.py", False),
+        ("market/revisions.py", False),
+    ],
+)
+def test_only_an_edit_of_what_makes_results_makes_them_stale(
+    part: str, counts: bool, tmp_path: Path
+) -> None:
+    for one in _RESULT_SOURCES:
+        copy = tmp_path / one
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((SOURCES / one).read_bytes())
+    before = hash_sources(tmp_path, _RESULT_SOURCES)
+    assert before == code_hash()
+    with (tmp_path / part).open("a") as stream:
+        stream.write("# a comment\n")
+    assert (hash_sources(tmp_path, _RESULT_SOURCES) != before) == counts
 
 
 def test_a_plan_needs_neither_data_nor_torch() -> None:

@@ -20,6 +20,7 @@ from finscale.errors import RunDirectoryError
 from finscale.files import (
     Ledger,
     LedgerContent,
+    append_line,
     canonical_json,
     exclusive_lock,
     hash_bytes,
@@ -324,6 +325,81 @@ def test_an_append_waits_for_the_one_before(ledger: Ledger) -> None:
             assert ledger.read().records == [{"uid": "a"}]
         assert waiting.result(timeout=10)
     assert ledger.read().records == [{"uid": "a"}, {"uid": "b"}]
+
+
+# Tables
+
+
+HEADER = "time,watts"
+
+
+def test_a_table_begins_with_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "machine.csv"
+    append_line(path, "1,2", header=HEADER)
+    append_line(path, "ü,4", header=HEADER)
+    assert path.read_text(encoding="utf-8") == "time,watts\n1,2\nü,4\n"
+
+
+@pytest.mark.parametrize(
+    ("torn", "kept"),
+    [
+        ("time,watts\n1,2\n3", "1,2\n3\n"),
+        ("time,watts\n1,2", "1,2\n"),
+        ("time,watts\n", ""),
+        # Nothing was in it yet.
+        ("time,watts", ""),
+        ("time,w", ""),
+        ("", ""),
+    ],
+)
+def test_a_torn_line_stays_on_its_own(tmp_path: Path, torn: str, kept: str) -> None:
+    path = tmp_path / "machine.csv"
+    path.write_text(torn, encoding="utf-8")
+    append_line(path, "5,6", header=HEADER)
+    append_line(path, "7,8", header=HEADER)
+    assert path.read_text(encoding="utf-8") == f"time,watts\n{kept}5,6\n7,8\n"
+
+
+@pytest.mark.parametrize("other", ["time\n", "time,watts,c\n1,2,3\n", "1,2\n", "time,wat\n"])
+def test_a_table_with_other_columns_is_left_alone(tmp_path: Path, other: str) -> None:
+    path = tmp_path / "machine.csv"
+    path.write_text(other, encoding="utf-8")
+    with pytest.raises(RunDirectoryError) as refusal:
+        append_line(path, "5,6", header=HEADER)
+    assert str(refusal.value) == f"{path}: has other columns; move it away"
+    assert path.read_text(encoding="utf-8") == other
+
+
+def test_writers_take_turns_at_a_table(tmp_path: Path) -> None:
+    # A lock belongs to an open file, so threads contend for it as processes do.
+    path = tmp_path / "machine.csv"
+
+    def write(name: str) -> None:
+        for number in range(50):
+            append_line(path, f"{name},{number}", header=HEADER)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert first == HEADER
+    assert len(lines) == 200
+    for name in "abcd":
+        own = [line for line in lines if line.startswith(name)]
+        assert own == [f"{name},{number}" for number in range(50)]
+
+
+def test_an_appended_line_waits_for_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "machine.csv"
+    append_line(path, "1,2", header=HEADER)
+    with ThreadPoolExecutor(1) as pool:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            waiting = pool.submit(append_line, path, "3,4", header=HEADER)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+            assert path.read_text(encoding="utf-8") == "time,watts\n1,2\n"
+        waiting.result(timeout=10)
+    assert path.read_text(encoding="utf-8") == "time,watts\n1,2\n3,4\n"
 
 
 # The run lock

@@ -5,9 +5,10 @@ import torch
 
 from finscale import preview
 from finscale.errors import StudyError
+from finscale.machine.preflight import Needs, experiment_bytes
 from finscale.models.architecture import Architecture
 from finscale.models.cost import count_parameters, training_flops_per_sample
-from finscale.preview import matrix_flops_per_s, preview_study
+from finscale.preview import matrix_flops_per_s, needs_of, preview_experiments, preview_study
 from tiny import CELL, NAMES, tiny_prepared, tiny_study
 
 RATE = 1e9
@@ -33,9 +34,11 @@ def test_the_cost_of_the_tiny_study() -> None:
         assert one.n_train == len(prepared.cells[CELL].split.train)
         # 4 trials and 3 seeds, of 2 epochs at most.
         assert one.training_flops_max == 7 * 2 * one.n_train * max(flops)
-        assert one.time_estimate_s == pytest.approx(one.training_flops_max / (0.25 * RATE))
+        assert one.time_max_s == pytest.approx(one.training_flops_max / (0.04 * RATE))
+        assert one.time_min_s == pytest.approx(0.4 * one.training_flops_max / (0.25 * RATE))
+        assert one.disk_bytes == experiment_bytes(max(counts), n_trials=4, n_epochs=2, n_seeds=3)
         assert one.grid_hash == experiment.grid_hash
-        assert 0 < one.memory_bytes_min < one.memory_bytes_max
+        assert 0 < one.memory_bytes_min < one.memory_bytes_one_sample_max < one.memory_bytes_max
 
 
 def test_the_bound_on_memory_is_that_of_the_widest_with_the_whole_batch() -> None:
@@ -47,6 +50,53 @@ def test_the_bound_on_memory_is_that_of_the_widest_with_the_whole_batch() -> Non
     activations = small.memory_bytes_max - parameters_bytes
     assert large.memory_bytes_max - parameters_bytes == pytest.approx(2 * activations, rel=0.01)
     assert large.memory_bytes_min == small.memory_bytes_min
+    assert large.memory_bytes_one_sample_max == small.memory_bytes_one_sample_max
+    # The heaviest by one sample and the heaviest by the batch need not be the same.
+    of_one = (small.memory_bytes_one_sample_max - parameters_bytes) * 256
+    assert of_one == pytest.approx(activations, rel=0.2)
+
+
+def test_prepared_data_need_no_second_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = tiny_prepared()
+    whole = preview_study(prepared.study)
+    monkeypatch.setattr(preview, "load_market", None)
+    n_train = {name: len(cell.split.train) for name, cell in prepared.cells.items()}
+    chosen = prepared.experiments[1:]
+    assert preview_experiments(prepared.study, chosen, n_train, torch.device("cpu")) == whole[1:]
+
+
+def test_every_fold_trains_every_trial() -> None:
+    [one], [three] = (
+        preview_study(tiny_study({"ladder.budgets": ["2.5K"], "split.n_folds": n})) for n in (1, 3)
+    )
+    assert three.training_flops_max / one.training_flops_max == pytest.approx((3 * 4 + 3) / 7)
+    assert three.time_max_s / one.time_max_s == pytest.approx(15 / 7)
+    assert three.disk_bytes > one.disk_bytes
+
+
+def test_larger_models_reach_a_larger_share() -> None:
+    one = preview_study(tiny_study({"ladder.budgets": ["2M"], "ladder.grid": None}))[0]
+    assert one.n_parameters_max > 1_000_000
+    assert one.time_max_s == pytest.approx(one.training_flops_max / (0.1 * RATE))
+    assert one.time_min_s == pytest.approx(0.4 * one.training_flops_max / (0.6 * RATE))
+
+
+def test_what_a_run_needs() -> None:
+    small, large = preview_study(tiny_study())
+    needs = needs_of([small, large], n_workers=3)
+    assert needs == Needs(
+        memory_least_bytes=small.memory_bytes_min,
+        memory_most_bytes=large.memory_bytes_one_sample_max,
+        # Two checkpoints of 16 bytes a parameter for each worker.
+        disk_bytes=64 * 2**20
+        + small.disk_bytes
+        + large.disk_bytes
+        + 3 * 2 * 16 * large.n_parameters_max,
+        time_min_s=small.time_min_s + large.time_min_s,
+        time_max_s=small.time_max_s + large.time_max_s,
+        n_workers=3,
+    )
+    assert needs_of([small, large]).n_workers == 1
 
 
 def test_fields_are_ready_for_json() -> None:

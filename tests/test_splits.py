@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import TimeSeriesSplit
 
 from finscale.errors import SplitError
-from finscale.splits import Split, SymbolRows, hold_out, purged
+from finscale.splits import Split, SymbolRows, hold_out, purged, walk_forward
 from finscale.study import DateSplit, FractionSplit
 
 PARTS = ("train", "validation", "test")
@@ -336,3 +338,170 @@ def test_fewer_symbols_are_the_first_ones_and_change_no_date() -> None:
     assert fewer.validation.tolist() == [row for row in whole.validation if row < 40]
     assert fewer.test.tolist() == [row for row in whole.test if row < 40]
     assert fewer.validation_start == whole.validation_start
+
+
+# Walk-forward folds.
+
+
+def fractions(n_folds: int, train_frac: float = 0.6, validation_frac: float = 0.1) -> FractionSplit:
+    return FractionSplit(train_frac=train_frac, validation_frac=validation_frac, n_folds=n_folds)
+
+
+def rows_of(splits: Sequence[Split]) -> list[list[list[int]]]:
+    return [[split.train.tolist(), split.validation.tolist()] for split in splits]
+
+
+def test_folds_by_hand() -> None:
+    # 20 usable rows, 10 … 29: training to row 22, validation rows 22 … 25. Blocks of four rows
+    # back from there, each of which loses its last two to the purge, and so does what is before.
+    folds = walk_forward([SymbolRows(sessions(30), 10)], fractions(3, 0.6, 0.2), horizon_bars=2)
+    assert rows_of(folds) == [
+        [[10, 11], [14, 15]],
+        [[10, 11, 12, 13, 14, 15], [18, 19]],
+        [[10, 11, 12, 13, 14, 15, 16, 17, 18, 19], [22, 23]],
+    ]
+    assert all(fold.test.tolist() == [] for fold in folds)
+    assert [str(fold.validation_start) for fold in folds] == [
+        "2001-01-15",
+        "2001-01-19",
+        "2001-01-23",
+    ]
+    assert [str(fold.test_start) for fold in folds] == ["2001-01-19", "2001-01-23", "2001-01-27"]
+
+
+@pytest.mark.parametrize("n_folds", [1, 2, 5])
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_the_folds_are_those_of_a_time_series_split(n_folds: int, horizon: int) -> None:
+    # scikit-learn's test sets end where its data do, so it is given what lies before our test.
+    folds = walk_forward([SymbolRows(sessions(100), 0)], fractions(n_folds), horizon_bars=horizon)
+    # It wants two splits at least; of one more than ours the first is left out.
+    splitter = TimeSeriesSplit(n_splits=n_folds + 1, test_size=10, gap=horizon)
+    expected = list(splitter.split(np.zeros(70)))[1:]
+    assert len(folds) == n_folds
+    for fold, (train, validation) in zip(folds, expected, strict=True):
+        assert fold.train.tolist() == train.tolist()
+        # Its test sets are not purged at their own end.
+        assert fold.validation.tolist() == validation[:-horizon].tolist()
+
+
+def test_the_last_fold_is_the_hold_out() -> None:
+    for cut in (fractions(3), by_date("2001-01-24", "2001-01-28")):
+        options: dict[str, Any] = {"horizon_bars": 1, "history_frac": 0.5, "n_scored": 2}
+        whole = hold_out(panel(), cut, **options)
+        last = walk_forward(panel(), cut, **options)[-1]
+        assert last.train.tolist() == whole.train.tolist()
+        assert last.validation.tolist() == whole.validation.tolist()
+        assert (last.train_start, last.validation_start, last.test_start) == (
+            whole.train_start,
+            whole.validation_start,
+            whole.test_start,
+        )
+
+
+def fold_faults(
+    folds: Sequence[Split], symbols: Sequence[SymbolRows], test_start: np.datetime64, horizon: int
+) -> list[str]:
+    """Return what is wrong with folds, by their definition and one row at a time."""
+    found = []
+    day = np.concatenate([one.date for one in symbols])
+    owner = np.concatenate([np.full(len(one.date), i) for i, one in enumerate(symbols)])
+    anchors = [
+        one.offset + row for one in symbols for row in range(one.first_anchor, len(one.date))
+    ]
+
+    def label_end(row: int) -> np.datetime64 | None:
+        end = row + horizon
+        return day[end] if end < len(day) and owner[end] == owner[row] else None
+
+    for number, fold in enumerate(folds):
+        start, stop = fold.validation_start, fold.test_start
+        train, validation = set(fold.train.tolist()), set(fold.validation.tolist())
+        for row in anchors:
+            end = label_end(row)
+            ends_before = end is not None and end < start
+            if (row in train) != (day[row] < start and ends_before):
+                found.append(f"row {row} and the training rows of fold {number}")
+            ends_inside = end is not None and end < stop
+            if (row in validation) != (start <= day[row] < stop and ends_inside):
+                found.append(f"row {row} and the validation rows of fold {number}")
+        found += [f"row {row} has no window" for row in (train | validation) - set(anchors)]
+        if len(fold.test):
+            found.append(f"fold {number} has test rows")
+    for one, other in pairwise(folds):
+        if one.test_start != other.validation_start:
+            found.append("a block does not begin where the one before it ends")
+    if folds[-1].test_start != test_start:
+        found.append("the last block does not end at the test part")
+    return found
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 30), st.integers(40, 120)), min_size=1, max_size=3),
+    n_folds=st.integers(1, 6),
+    horizon=st.integers(1, 4),
+    validation_frac=st.floats(0.08, 0.3),
+)
+def test_folds_hold_what_they_promise(
+    spans: list[tuple[int, int]], n_folds: int, horizon: int, validation_frac: float
+) -> None:
+    symbols, offset = [], 0
+    for late, n_rows in spans:
+        symbols.append(SymbolRows(sessions(150)[late : late + n_rows], 5, offset))
+        offset += n_rows
+    cut = fractions(n_folds, 0.5, validation_frac)
+    try:
+        folds = walk_forward(symbols, cut, horizon_bars=horizon)
+        whole = hold_out(symbols, cut, horizon_bars=horizon)
+    except SplitError:
+        assume(False)
+    assert len(folds) == n_folds
+    assert fold_faults(folds, symbols, whole.test_start, horizon) == []
+    # All blocks have as many sessions, and together they are the rows before test, without a gap.
+    known = np.unique(np.concatenate([one.date[one.first_anchor :] for one in symbols]))
+    lengths = {int(np.sum((known >= f.validation_start) & (known < f.test_start))) for f in folds}
+    assert len(lengths) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda fold: {"train": fold.train[:-1]},
+        lambda fold: {"train": np.append(fold.train, fold.train[-1] + 1)},
+        lambda fold: {"validation": fold.validation[1:]},
+        lambda fold: {"validation": np.append(fold.validation, fold.validation[-1] + 1)},
+        lambda fold: {"test": np.array([60])},
+        lambda fold: {"test_start": fold.test_start + np.timedelta64(1, "D")},
+    ],
+)
+def test_the_check_catches_a_planted_fault_of_a_fold(fault: Any) -> None:
+    symbols = [SymbolRows(sessions(100), 0)]
+    folds = list(walk_forward(symbols, fractions(3), horizon_bars=2))
+    test_start = sessions(100)[70]
+    assert fold_faults(folds, symbols, test_start, 2) == []
+    folds[1] = replace(folds[1], **fault(folds[1]))
+    assert fold_faults(folds, symbols, test_start, 2) != []
+
+
+def test_a_fold_trains_on_the_most_recent_part_of_what_is_before_it() -> None:
+    folds = walk_forward([SymbolRows(sessions(100), 0)], fractions(2), horizon_bars=1)
+    half = walk_forward(
+        [SymbolRows(sessions(100), 0)], fractions(2), horizon_bars=1, history_frac=0.5
+    )
+    # Blocks begin at rows 50 and 60; half of what is before are 25 and 30 rows.
+    assert [fold.train[0] for fold in folds] == [0, 0]
+    assert [fold.train[0] for fold in half] == [25, 30]
+    assert [f.validation.tolist() for f in half] == [f.validation.tolist() for f in folds]
+
+
+def test_too_many_folds_are_refused() -> None:
+    symbols = [SymbolRows(sessions(100), 0)]
+    # The training part has 60 sessions: five blocks of ten more, and ten to train on.
+    assert len(walk_forward(symbols, fractions(6), horizon_bars=1)) == 6
+    with pytest.raises(SplitError) as refusal:
+        walk_forward(symbols, fractions(7), horizon_bars=1)
+    assert str(refusal.value) == (
+        "split.n_folds: got 7; blocks of 10 sessions, as long as the validation part, leave none "
+        "to train on before the first; use at most 6, or a shorter validation part"
+    )
+    with pytest.raises(SplitError, match=r"^fold 1 of 6: the train part holds no sample: it cov"):
+        walk_forward(symbols, fractions(6), horizon_bars=10)

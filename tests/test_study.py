@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from finscale.errors import StudyError
 from finscale.study import Study
 from finscale.study_file import load_study, parse_study
 
@@ -27,7 +28,7 @@ def test_the_defaults_are_the_reference_study() -> None:
         "features": {"tier": "a25", "modules": [], "extra": []},
         "tasks": ["threshold_1pct"],
         "horizons": [1, 3, 5],
-        "split": {"by": "fraction", "train_frac": 0.65, "validation_frac": 0.15},
+        "split": {"by": "fraction", "train_frac": 0.65, "validation_frac": 0.15, "n_folds": 1},
         "windows": {"context_length": 60, "clip": 5.0, "scaling": "pooled"},
         "patches": {"patch_length": 10, "patch_stride": 5},
         "ladder": {"budgets": ["2M", "20M", "200M", "2B"], "tolerance_frac": 0.25, "grid": None},
@@ -40,9 +41,12 @@ def test_the_defaults_are_the_reference_study() -> None:
         },
         "search": {
             "n_trials": 50,
+            "sampler": "tpe",
             "n_startup_trials": 20,
+            "random_share": 0.2,
             "extremes_first": True,
-            "prune": True,
+            "pruner": "median",
+            "prune_after_frac": 0.3,
             "prune_after_epochs": 5,
             "space": {
                 "learning_rate": {"low": 1e-4, "high": 1e-3},
@@ -61,7 +65,17 @@ def test_the_defaults_are_the_reference_study() -> None:
             "gradient_boosting",
         ],
         "scaling": {"n_bootstrap": 2000, "confidence": 0.95},
-        "machine": {"device": "auto", "n_threads": 0},
+        "machine": {
+            "device": "auto",
+            "n_threads": 0,
+            "sample_every_s": 10.0,
+            "accept_c": 70.0,
+            "resume_c": 75.0,
+            "pause_c": 85.0,
+            "stop_c": 95.0,
+        },
+        "storage": None,
+        "supplementary": [],
     }
 
 
@@ -86,6 +100,10 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "path": "/data/spy.csv",
         "symbols": ["SPY"],
         "prices": "as_given",
+        "layout": "auto",
+        "date_format": None,
+        "calendar": "auto",
+        "repairs": [],
         "time_scale": "daily",
         "context": [],
     }
@@ -93,6 +111,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "by": "date",
         "train_end": dt.date(2011, 12, 30),
         "validation_end": dt.date(2014, 12, 31),
+        "n_folds": 1,
     }
     assert study.ladder.grid is not None
     assert study.ladder.grid.ff_ratio == (2, 4)
@@ -158,6 +177,23 @@ OTHER_SERIES: dict[str, dict[str, Any]] = {
     "version": {"version": 2},
     "max_staleness_days": {"max_staleness_days": 3},
     "lag_sessions": {"lag_sessions": 1},
+    "prices": {"prices": "adjusted"},
+    "layout": {"layout": "stooq"},
+    "date_format": {"date_format": "%d/%m/%y"},
+    "calendar": {"calendar": "none"},
+    "repairs": {"repairs": ["sort"]},
+}
+EXTRA: dict[str, Any] = {"architecture": "64x2x2x256"}
+OTHER_EXTRA: dict[str, dict[str, Any]] = {
+    "experiment": {"experiment": "2M_*"},
+    "architecture": {"architecture": "64x2x4x256"},
+    "recipe.learning_rate": {"recipe": {"learning_rate": 0.001}},
+    "recipe.weight_decay": {"recipe": {"weight_decay": 0}},
+    "recipe.dropout": {"recipe": {"dropout": 0.2}},
+    "recipe.warmup_steps": {"recipe": {"warmup_steps": 10}},
+    "recipe.epochs": {"recipe": {"epochs": 5}},
+    "seeds": {"seeds": 2},
+    "score_test": {"score_test": True},
 }
 MATTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "seed": ({}, {"seed": 1}),
@@ -166,7 +202,9 @@ MATTERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "split.fraction.by": ({}, DATES),
     "split.fraction.train_frac": ({}, {"split": {"by": "fraction", "train_frac": 0.6}}),
     "split.fraction.validation_frac": ({}, {"split": {"by": "fraction", "validation_frac": 0.2}}),
+    "split.fraction.n_folds": ({}, {"split": {"by": "fraction", "n_folds": 2}}),
     "split.date.by": (DATES, {}),
+    "split.date.n_folds": (DATES, {"split": {**SPLIT, "n_folds": 2}}),
     "split.date.train_end": (DATES, {"split": {**SPLIT, "train_end": "2011-12-30"}}),
     "split.date.validation_end": (DATES, {"split": {**SPLIT, "validation_end": "2014-12-30"}}),
     "windows.context_length": ({}, {"windows": {"context_length": 30}}),
@@ -208,6 +246,10 @@ NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "data.file.path": (FILE, {"data": {"source": "file", "path": "/b.csv"}}),
     "data.file.symbols": (FILE, {"data": {"source": "file", "path": "/a.csv", "symbol": "S"}}),
     "data.file.prices": (FILE, {"data": {**FILE["data"], "prices": "adjusted"}}),
+    "data.file.layout": (FILE, {"data": {**FILE["data"], "layout": "stooq"}}),
+    "data.file.date_format": (FILE, {"data": {**FILE["data"], "date_format": "%d/%m/%y"}}),
+    "data.file.calendar": (FILE, {"data": {**FILE["data"], "calendar": None}}),
+    "data.file.repairs": (FILE, {"data": {**FILE["data"], "repairs": ["sort"]}}),
     "data.catalog.source": (CATALOG, {}),
     "data.catalog.catalog": (CATALOG, {"data": {**CATALOG["data"], "catalog": "/d"}}),
     "data.catalog.symbols": (CATALOG, {"data": {**CATALOG["data"], "symbols": ["T"]}}),
@@ -245,7 +287,10 @@ NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "search.n_trials": ({}, {"search": {"n_trials": 60}}),
     "search.n_startup_trials": ({}, {"search": {"n_startup_trials": 5}}),
     "search.extremes_first": ({}, {"search": {"extremes_first": False}}),
-    "search.prune": ({}, {"search": {"prune": False}}),
+    "search.sampler": ({}, {"search": {"sampler": "random"}}),
+    "search.random_share": ({}, {"search": {"random_share": 0.5}}),
+    "search.pruner": ({}, {"search": {"pruner": "none"}}),
+    "search.prune_after_frac": ({}, {"search": {"prune_after_frac": 0.5}}),
     "search.prune_after_epochs": ({}, {"search": {"prune_after_epochs": 2}}),
     "final.n_seeds": ({}, {"final": {"n_seeds": 5}}),
     "baselines": ({}, {"baselines": ["base_rate"]}),
@@ -253,7 +298,22 @@ NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "scaling.confidence": ({}, {"scaling": {"confidence": 0.9}}),
     # Every record says which precision it ran in.
     "machine.device": ({}, {"machine": {"device": "cpu"}}),
+    "storage": ({}, {"storage": "postgresql+psycopg://h/d"}),
     "machine.n_threads": ({}, {"machine": {"n_threads": 2}}),
+    # How the machine is looked after.
+    "machine.sample_every_s": ({}, {"machine": {"sample_every_s": 5}}),
+    "machine.accept_c": ({}, {"machine": {"accept_c": 60}}),
+    "machine.resume_c": ({}, {"machine": {"resume_c": 70}}),
+    "machine.pause_c": ({}, {"machine": {"pause_c": 80}}),
+    "machine.stop_c": ({}, {"machine": {"stop_c": 90}}),
+    # Trained beside the searches; every record says what it is.
+    **{
+        f"supplementary.{name}": (
+            {"supplementary": [EXTRA]},
+            {"supplementary": [EXTRA | changes]},
+        )
+        for name, changes in OTHER_EXTRA.items()
+    },
 }
 
 
@@ -297,3 +357,49 @@ def test_a_setting_that_does_not_matter_leaves_the_hash(setting: str) -> None:
     before, after = NEUTRAL[setting]
     assert parse_study({"name": "a", **before}) != parse_study({"name": "a", **after})
     assert hash_of(before) == hash_of(after)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"accept_c": 85}, {"resume_c": 85}, {"stop_c": 85}, {"pause_c": 60}, {"pause_c": 96}],
+)
+def test_temperatures_out_of_order_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(StudyError) as refusal:
+        parse_study({"name": "a", "machine": wrong})
+    assert str(refusal.value) == (
+        "study: machine: accept_c and resume_c must be below pause_c, and pause_c below stop_c"
+    )
+
+
+def test_a_supplementary_run_says_only_what_differs_from_the_best_trial() -> None:
+    entry = {"architecture": "64x32x2x256", "recipe": {"learning_rate": 3e-4, "epochs": 5}}
+    [one] = parse_study({"name": "a", "supplementary": [entry]}).supplementary
+    assert (one.experiment, one.seeds, one.score_test) == ("*", 1, False)
+    assert one.recipe.given() == {"learning_rate": 3e-4, "epochs": 5}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"architecture": "64x32x2"},
+            (
+                "supplementary.0.architecture: got '64x32x2'; write an architecture as d_model x "
+                "n_layers x n_heads x d_ff, 64x2x4x256"
+            ),
+        ),
+        ({}, "supplementary.0.architecture: missing; it must be given"),
+        (
+            {**EXTRA, "recipe": {"speed": 1}},
+            (
+                "supplementary.0.recipe.speed: unknown setting; allowed here: dropout, epochs, "
+                "learning_rate, warmup_steps, weight_decay"
+            ),
+        ),
+        ({**EXTRA, "seeds": 0}, "supplementary.0.seeds: got 0; input should be greater than 0"),
+    ],
+)
+def test_a_bad_supplementary_run_is_refused(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        parse_study({"name": "a", "supplementary": [entry]})
+    assert str(caught.value) == f"study: {message}"

@@ -68,7 +68,7 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         "search.space.dropout: got []; tuple should have at least 1 item after validation, not 0",
         (
             "search.n_trails: unknown setting; allowed here: extremes_first, n_startup_trials, "
-            "n_trials, prune, prune_after_epochs, space"
+            "n_trials, prune_after_epochs, prune_after_frac, pruner, random_share, sampler, space"
         ),
         "final.n_seeds: got 2; input should be greater than or equal to 3",
     ]

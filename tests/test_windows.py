@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finscale.market.bars import OHLCV
 from finscale.windows import Scaler, Windows
 
 CPU = torch.device("cpu")
@@ -84,16 +85,41 @@ def test_everything_lives_on_the_named_device() -> None:
 
 
 def test_scaling_by_hand() -> None:
-    # Quartiles of 0 … 4 are 1, 2, 3; the second column never moves, the third is ten times as wide.
-    values = np.array([[v, 7, 10 * v] for v in range(5)], dtype=np.float32)
+    # Of 0 … 20 the quartiles are 5, 10, 15, and the 5% and 95% quantiles 1 and 19: 18 / 2.44 is
+    # less than 10. The second column never moves, the third is ten times as wide.
+    values = np.array([[v, 7, 10 * v] for v in range(21)], dtype=np.float32)
     scaler = Scaler.fit(values, clip=5.0)
-    assert scaler.median_F.tolist() == [2, 7, 20]
-    assert scaler.iqr_F.tolist() == [2, 1, 20]
-    assert scaler.median_F.dtype == scaler.iqr_F.dtype == np.float32
-    later = np.array([[6, 8, 20], [-100, 7, 1000]], dtype=np.float32)
+    assert scaler.median_F.tolist() == [10, 7, 100]
+    assert scaler.scale_F.tolist() == [10, 1, 100]
+    assert scaler.median_F.dtype == scaler.scale_F.dtype == np.float32
+    later = np.array([[30, 8, 100], [-500, 7, 5000]], dtype=np.float32)
     scaled = scaler.transform(later)
     assert scaled.tolist() == [[2, 1, 0], [-5, 0, 5]]
     assert scaled.dtype == np.float32
+
+
+def test_a_scale_does_not_collapse_where_half_of_the_values_are_nearly_the_same() -> None:
+    # 13 of 21 are zero to a millionth, and the others reach from -4 to 4: the 5% and 95% quantiles
+    # are -3 and 3, and 6 / 2.4386 is 2.46.
+    values = [1e-6 * (-1) ** v for v in range(13)] + [-4, -3, -2, -1, 1, 2, 3, 4]
+    scaler = Scaler.fit(np.array(values, dtype=np.float32)[:, None], clip=5.0)
+    np.testing.assert_allclose(scaler.scale_F, [6 / 2.4386], rtol=1e-4)
+    assert np.abs(scaler.transform(np.array([[4.0]], dtype=np.float32))).max() < 2
+
+
+def test_few_gaps_of_a_real_market_are_clipped(sp500: OHLCV) -> None:
+    # The open was the previous close until 2005, and no longer from 2006 on.
+    gap = np.log(sp500.open[1:] / sp500.close[:-1]).astype(np.float32)[:, None]
+    year = sp500.date[1:].astype("datetime64[Y]").astype(int) + 1970
+    scaler = Scaler.fit(gap[year <= 2011], clip=5.0)
+    assert (np.abs(scaler.transform(gap[year > 2011])) == 5).mean() < 0.05
+
+
+def test_the_scale_of_normal_values_is_their_interquartile_range() -> None:
+    values = matrix(20_001, 5, seed=1)
+    scaler = Scaler.fit(values, clip=5.0)
+    np.testing.assert_allclose(scaler.scale_F, 1.349, rtol=0.03)
+    assert scaler.as_dict()["scale"] == scaler.scale_F.tolist()
 
 
 def test_clip_is_a_setting_and_nan_stays() -> None:
@@ -116,16 +142,19 @@ def test_quantiles_agree_with_a_second_method(seed: int, n_rows: int) -> None:
         return np.asarray(ordered[lower] + (place - lower) * (ordered[upper] - ordered[lower]))
 
     np.testing.assert_allclose(scaler.median_F, quantile(0.5), rtol=1e-5, atol=1e-6)
-    iqr = quantile(0.75) - quantile(0.25)
-    np.testing.assert_allclose(scaler.iqr_F, iqr if n_rows > 1 else [1.0] * 3, rtol=1e-4, atol=1e-6)
+    wide = (quantile(0.95) - quantile(0.05)) * 1.349 / 3.2897
+    scale = np.maximum(quantile(0.75) - quantile(0.25), wide)
+    expected = scale if n_rows > 1 else [1.0] * 3
+    np.testing.assert_allclose(scaler.scale_F, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_scaled_training_rows_have_median_zero_and_iqr_one() -> None:
+def test_scaled_training_rows_have_median_zero_and_scale_one() -> None:
     values = matrix(1001, 4) * [1e-6, 1.0, 50.0, 1e6] + [0.0, -3.0, 1e3, 1e6]
     scaled = Scaler.fit(values.astype(np.float32), clip=100.0).transform(values.astype(np.float32))
     np.testing.assert_allclose(np.median(scaled, axis=0), 0, atol=1e-4)
-    spread = np.quantile(scaled, 0.75, axis=0) - np.quantile(scaled, 0.25, axis=0)
-    np.testing.assert_allclose(spread, 1, rtol=1e-3)
+    quartiles = np.subtract(*np.quantile(scaled, [0.75, 0.25], axis=0))
+    wide = np.subtract(*np.quantile(scaled, [0.95, 0.05], axis=0)) / 2.4386
+    np.testing.assert_allclose(np.maximum(quartiles, wide), 1, rtol=1e-3)
 
 
 def test_later_rows_change_nothing() -> None:
@@ -134,7 +163,7 @@ def test_later_rows_change_nothing() -> None:
     other[60:] = 1e9
     one, two = Scaler.fit(values[:60], clip=5.0), Scaler.fit(other[:60], clip=5.0)
     np.testing.assert_array_equal(one.median_F, two.median_F)
-    np.testing.assert_array_equal(one.iqr_F, two.iqr_F)
+    np.testing.assert_array_equal(one.scale_F, two.scale_F)
     np.testing.assert_array_equal(one.transform(values)[:60], two.transform(other)[:60])
     # The training rows do matter: the test above could fail.
     assert not np.array_equal(Scaler.fit(other, clip=5.0).median_F, one.median_F)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,9 @@ def tiny_run(
         "files": RunDirectory(root).experiment(experiment.name),
         "progress": Progress(),
         "should_stop": lambda: False,
+        # No process has this name: a trial left running counts as lost.
+        "make_folds": lambda: prepared.cells.folds(experiment.cell_name),
+        "worker": f"{socket.gethostname()}:1:0.00",
     }
     return ExperimentRun(**(fields | replaced))
 
@@ -128,5 +132,6 @@ def outcome_of(record: TrialRecord | Mapping[str, Any]) -> dict[str, Any]:
 
     Left out are times, and the number in the storage: an interrupted trial has one of its own.
     """
+    left_out = {"created_at", "duration_s", "trial", "retries", "machine"}
     raw = record.model_dump(mode="json") if isinstance(record, TrialRecord) else dict(record)
-    return {k: v for k, v in raw.items() if k not in {"created_at", "duration_s", "trial"}}
+    return {k: v for k, v in raw.items() if k not in left_out}

@@ -46,6 +46,10 @@ class FitError(FinscaleError):
     """Points from which no scaling law can be fitted."""
 
 
+class LaunchError(FinscaleError):
+    """Workers that cannot be started where they were asked for."""
+
+
 class StopRequestedError(FinscaleError):
     """The user asked to stop (Ctrl-C, SIGTERM or a stop file); everything finished is kept."""
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from finscale.errors import RunDirectoryError
 
@@ -40,6 +40,13 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Give a file another name in the same directory, if it is there; what had that name goes."""
+    with contextlib.suppress(FileNotFoundError):
+        source.replace(target)
+        _sync_directory(target.parent)
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -178,6 +185,34 @@ def _parse(content: bytes) -> LedgerContent:
     return LedgerContent(records, damaged)
 
 
+def append_line(path: Path, line: str, *, header: str) -> None:
+    """Append a line to a table of text, after the header if the table is new.
+
+    Safe between processes on one machine. What a crash tore stays on a line of its own. Nothing is
+    flushed to the disk: a power loss may cost the last lines.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the table has another header.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.seek(0)
+        found = stream.readline()
+        if header.encode().startswith(found):
+            # Empty, or torn within the header: there is nothing in it yet.
+            stream.truncate(0)
+            stream.write(f"{header}\n{line}\n".encode())
+            return
+        if found != f"{header}\n".encode():
+            raise RunDirectoryError(f"{path}: has other columns; move it away")
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"" if stream.read(1) == b"\n" else b"\n")
+        stream.write(f"{line}\n".encode())
+
+
 @contextlib.contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold an advisory lock on ``path`` for the duration; the kernel frees it if we die.
@@ -213,6 +248,19 @@ def waiting_lock(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold an advisory lock on ``path`` if nobody else does; yield whether we hold it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextlib.contextmanager
 def reading_lock(path: Path) -> Iterator[None]:
     """Keep writers that take :func:`waiting_lock` out for the duration, and write nothing.
 
@@ -223,6 +271,14 @@ def reading_lock(path: Path) -> Iterator[None]:
             stream = stack.enter_context(path.open("rb"))
             fcntl.flock(stream, fcntl.LOCK_SH)
         yield
+
+
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that another process appends its output to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as stream:
+        yield stream
 
 
 @contextlib.contextmanager

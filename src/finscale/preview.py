@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from finscale.dataset.cell import check_schedule, prepare_cell, study_cells
 from finscale.dataset.market import load_market
 from finscale.experiments import Experiment, plan_experiments
 from finscale.machine.device import choose_device, choose_precision, use_threads
+from finscale.machine.preflight import Needs, experiment_bytes, run_bytes
 from finscale.models.architecture import Architecture
 from finscale.models.cost import (
     count_parameters,
@@ -20,9 +22,12 @@ from finscale.models.cost import (
 )
 from finscale.study import Study
 
-# Share of the measured rate of large matrix products that a training run reaches; from 0.1 for
-# tiny models to 0.6 for large ones (benchmarks/training_speed.py). The estimate is rough.
-_ASSUMED_SHARE = 0.25
+# Share of the measured rate of large matrix products that training reaches, at worst and at best,
+# from so many parameters on (benchmarks/training_speed.py; the tiny ones in finished searches).
+_SHARES = ((1_000_000, (0.1, 0.6)), (0, (0.04, 0.25)))
+# Of the epochs and FLOPs of the upper bound finished searches spent 0.45: runs stop early, and
+# architectures differ.
+_LEAST_WORK_FRAC = 0.4
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,20 @@ class ExperimentPreview:
         Built counts over the grid.
     memory_bytes_min
         Of the least demanding architecture, one sample at a time: below this nothing runs.
+    memory_bytes_one_sample_max
+        Of the most demanding architecture, one sample at a time: below this some trials fail.
     memory_bytes_max
         Of the most demanding architecture with the whole effective batch at once.
     flops_per_sample_max
         Training FLOPs (forward and backward) of the costliest architecture.
     training_flops_max
-        All trials and final seeds at the costliest architecture, for the longest schedule: an
-        upper bound, since runs stop early.
-    time_estimate_s
-        That bound at a quarter of this device's measured rate.
+        All trials, on every walk-forward fold, and final seeds at the costliest architecture, for
+        the longest schedule: an upper bound, since runs stop early.
+    time_min_s, time_max_s
+        A rough range on this device, of 0.4 of that bound at the best and of all of it at the
+        worst share of the measured rate. On a GPU small models can take longer still.
+    disk_bytes
+        What the experiment may write, see :func:`finscale.machine.preflight.experiment_bytes`.
     """
 
     name: str
@@ -57,11 +67,14 @@ class ExperimentPreview:
     n_parameters_min: int
     n_parameters_max: int
     memory_bytes_min: int
+    memory_bytes_one_sample_max: int
     memory_bytes_max: int
     flops_per_sample_min: int
     flops_per_sample_max: int
     training_flops_max: float
-    time_estimate_s: float
+    time_min_s: float
+    time_max_s: float
+    disk_bytes: int
     grid_hash: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,14 +92,46 @@ def preview_study(study: Study) -> list[ExperimentPreview]:
     """
     experiments = plan_experiments(study)
     device = choose_device(study.machine)
-    use_threads(study.machine)
     market = load_market(study)
     n_train = {
         cell.name: len(prepare_cell(study, market, cell).split.train) for cell in study_cells(study)
     }
     check_schedule(study, min(n_train.values()))
+    return preview_experiments(study, experiments, n_train, device)
+
+
+def preview_experiments(
+    study: Study,
+    experiments: Sequence[Experiment],
+    n_train: Mapping[str, int],
+    device: torch.device,
+) -> list[ExperimentPreview]:
+    """Return the cost of experiments whose data are prepared already.
+
+    Parameters
+    ----------
+    n_train
+        Training anchors by name of the cell.
+    """
+    use_threads(study.machine)
     rate = matrix_flops_per_s(device)
     return [_preview(study, one, n_train[one.cell_name], device, rate) for one in experiments]
+
+
+def needs_of(previews: Sequence[ExperimentPreview], n_workers: int = 1) -> Needs:
+    """Return what a run of these experiments, at least one, takes of a machine."""
+    return Needs(
+        memory_least_bytes=min(one.memory_bytes_min for one in previews),
+        memory_most_bytes=max(one.memory_bytes_one_sample_max for one in previews),
+        disk_bytes=run_bytes(
+            [one.disk_bytes for one in previews],
+            n_parameters=max(one.n_parameters_max for one in previews),
+            n_workers=n_workers,
+        ),
+        time_min_s=sum(one.time_min_s for one in previews),
+        time_max_s=sum(one.time_max_s for one in previews),
+        n_workers=n_workers,
+    )
 
 
 def matrix_flops_per_s(device: torch.device, size: int = 1024) -> float:
@@ -121,9 +166,10 @@ def _preview(
             dropout=max(study.search.space.dropout),
         )
 
-    n_samples = n_train * max(study.search.space.epochs)
-    n_runs = study.search.n_trials + study.final.n_seeds
-    total_flops = float(n_runs * n_samples * max(flops))
+    n_epochs, n_folds = max(study.search.space.epochs), study.split.n_folds
+    n_runs = study.search.n_trials * n_folds + study.final.n_seeds
+    total_flops = float(n_runs * n_train * n_epochs * max(flops))
+    worst, best = next(shares for least, shares in _SHARES if max(counts) >= least)
     return ExperimentPreview(
         name=experiment.name,
         budget=experiment.budget.label,
@@ -136,10 +182,18 @@ def _preview(
         n_parameters_min=min(counts),
         n_parameters_max=max(counts),
         memory_bytes_min=min(memory(cell, 1) for cell in cells),
+        memory_bytes_one_sample_max=max(memory(cell, 1) for cell in cells),
         memory_bytes_max=max(memory(cell, study.training.effective_batch) for cell in cells),
         flops_per_sample_min=min(flops),
         flops_per_sample_max=max(flops),
         training_flops_max=total_flops,
-        time_estimate_s=total_flops / (rate * _ASSUMED_SHARE),
+        time_min_s=_LEAST_WORK_FRAC * total_flops / (rate * best),
+        time_max_s=total_flops / (rate * worst),
+        disk_bytes=experiment_bytes(
+            max(counts),
+            n_trials=study.search.n_trials,
+            n_epochs=n_epochs * n_folds,
+            n_seeds=study.final.n_seeds,
+        ),
         grid_hash=experiment.grid_hash,
     )

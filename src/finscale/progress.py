@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from finscale.records import BaselineRecord, CurvePoint, FinalRecord, Record, TrialRecord
+from finscale.records import (
+    BaselineRecord,
+    CurvePoint,
+    FinalRecord,
+    Record,
+    Scores,
+    SupplementaryRecord,
+    TrialRecord,
+)
 
 
 @dataclass(frozen=True)
@@ -158,14 +166,30 @@ def describe_outcome(record: Record) -> str:
             f"{record.validation_loss:.4f}, skill {record.validation_skill:+z.3f}, "
             f"epoch {record.best_epoch} of {len(record.curve)}, {record.duration_s:.1f} s"
         )
+    if isinstance(record, SupplementaryRecord):
+        return _describe_supplementary(record)
     name = {"final": "final model", "ensemble": "seed average"}.get(record.kind, "baseline")
     if isinstance(record, BaselineRecord):
         name = f"baseline {record.model}"
     if isinstance(record, FinalRecord):
         seed = record.uid.rpartition("_")[2]
         name = f"final model of trial {record.trial}, seed {seed}"
-    skills = ", ".join(
-        f"{part} skill {getattr(record.scores, part)['skill']:+z.3f}"
-        for part in ("validation", "test")
+    return f"{name}: {_skills(record.scores)}"
+
+
+def _describe_supplementary(record: SupplementaryRecord) -> str:
+    name = f"supplementary {record.run}"
+    if record.scores is not None:
+        return f"{name}: {_skills(record.scores)}"
+    if record.validation_skill is None:
+        return f"{name} {record.state}: {record.reason}"
+    return (
+        f"{name} ({record.reason}): validation log-loss {record.validation_loss:.4f}, "
+        f"skill {record.validation_skill:+z.3f}, {record.n_parameters:,} parameters"
     )
-    return f"{name}: {skills}"
+
+
+def _skills(scores: Scores) -> str:
+    return ", ".join(
+        f"{part} skill {getattr(scores, part)['skill']:+z.3f}" for part in ("validation", "test")
+    )

@@ -98,6 +98,18 @@ class CurvePoint(_Record):
     validation_loss: float
 
 
+class FoldRecord(_Record):
+    """What a trial reached on one walk-forward fold; mean log-losses in nats."""
+
+    fold: int = Field(description="from 1, the oldest first")
+    n_rows: int
+    base_loss: float = Field(description="of the fold's own training base rate")
+    validation_loss: float
+    train_loss: float
+    best_epoch: int
+    curve: tuple[CurvePoint, ...]
+
+
 class TrialRecord(CellRecord, ModelFields):
     """One finished training run of a search."""
 
@@ -115,6 +127,9 @@ class TrialRecord(CellRecord, ModelFields):
     retries: int = Field(default=0, description="times it was taken up again after a lost worker")
     batch_halvings: int = Field(
         default=0, description="times the micro-batch was halved when memory ran out"
+    )
+    folds: tuple[FoldRecord, ...] = Field(
+        default=(), description="with walk-forward validation; the losses above are pooled"
     )
     machine: MachineUse | None = None
 
@@ -155,11 +170,34 @@ class BaselineRecord(CellRecord):
     kind: Literal["baseline"] = "baseline"
     model: str
     seed: int
+    chosen: dict[str, float] = Field(
+        default={}, description="settings that were chosen inside the training rows"
+    )
     duration_s: float
     scores: Scores
 
 
-Record = TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord
+class SupplementaryRecord(CellRecord, ModelFields):
+    """A chosen architecture and recipe, trained beside an experiment's search and no part of it."""
+
+    kind: Literal["supplementary"] = "supplementary"
+    run: str = Field(description="{architecture}_{hash of its recipe}_seed_{index}")
+    asked: dict[str, float | int] = Field(description="what of the recipe was asked for by value")
+    state: Literal["complete", "failed"]
+    reason: str = Field(description="why it failed, or how it ended")
+    validation_loss: float | None = Field(description="lowest over epochs; None if there was none")
+    validation_skill: float | None
+    train_loss: float | None = Field(description="at the epoch of the lowest validation loss")
+    best_epoch: int | None
+    curve: tuple[CurvePoint, ...]
+    duration_s: float
+    flops: float = Field(description="training FLOPs spent")
+    batch_halvings: int = 0
+    machine: MachineUse | None = None
+    scores: Scores | None = Field(default=None, description="only if the test part was asked for")
+
+
+Record = TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord | SupplementaryRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
@@ -171,6 +209,17 @@ def best_trial(trials: Iterable[TrialRecord]) -> TrialRecord | None:
         if trial.state == "complete" and trial.validation_loss is not None
     ]
     return min(ranked, key=lambda item: item[:2])[2] if ranked else None
+
+
+def supplementary_runs(records: Iterable[Record]) -> list[SupplementaryRecord]:
+    """Return every supplementary run once: where it was scored on test later, with its scores."""
+    runs: dict[tuple[str, str, str], SupplementaryRecord] = {}
+    for record in records:
+        if isinstance(record, SupplementaryRecord):
+            key = (record.experiment, record.identity.fingerprint, record.run)
+            if key not in runs or record.scores is not None:
+                runs[key] = record
+    return list(runs.values())
 
 
 def append_record(ledger: Ledger, record: Record) -> bool:

@@ -48,6 +48,11 @@ class ExperimentFiles:
         """State of a training run that was interrupted."""
         return self.root / "checkpoints" / f"{run}.safetensors"
 
+    @property
+    def finals_lock(self) -> Path:
+        """Held by the worker that trains and scores the final models."""
+        return self.root / ".finals.lock"
+
     def weights(self, run: str) -> Path:
         """Weights of a final training run."""
         return self.root / "models" / f"{run}.safetensors"
@@ -121,9 +126,33 @@ class RunDirectory:
         return self.root / "stop"
 
     @property
+    def queue(self) -> Path:
+        """The order in which experiments are run, one to a line; read again before every trial."""
+        return self.root / "queue.txt"
+
+    @property
+    def workers(self) -> Path:
+        """What each worker says of itself."""
+        return self.root / "workers"
+
+    def machine_log(self, worker: str) -> Path:
+        """Return where a worker's readings of its machine's sensors go."""
+        return self.root / "logs" / f"machine_{worker.replace(':', '_')}.csv"
+
+    @property
     def lock(self) -> Path:
-        """Held by the process that works in the directory."""
+        """Held by the process that leads the work in the directory."""
         return self.root / ".lock"
+
+    @property
+    def records_lock(self) -> Path:
+        """Held while the files derived from the ledger are written."""
+        return self.root / ".records.lock"
+
+    @property
+    def claims_lock(self) -> Path:
+        """Held while a trial is handed out."""
+        return self.root / ".claims.lock"
 
     def experiment(self, name: str) -> ExperimentFiles:
         """Return the files of an experiment."""
@@ -143,7 +172,10 @@ class RunDirectory:
         """
         require_writable(self.root)
         # Lock and log come first: a run that was killed in between is still a run.
-        ours = {self.lock.name, self.log.parent.name}
+        ours = {
+            *(self.lock.name, self.records_lock.name, self.claims_lock.name),
+            self.log.parent.name,
+        }
         held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
         marks = {self.study.name, self.ledger.path.name, self.storage.name}
         if held - ours and not held & marks:

@@ -1,4 +1,4 @@
-"""Hold-out splits, and the one purge rule.
+"""Hold-out and walk-forward splits, and the one purge rule.
 
 A split is three sets of anchors. An anchor is the row t at which a prediction is made: its input
 window is rows t - L + 1 … t, its label reads rows t + 1 … t + h, all of one symbol. Parts follow
@@ -8,12 +8,17 @@ An anchor belongs to a part when t lies in it *and* its label's last row t + h d
 An input window may reach back into an earlier part, as it would in use: the past is known. So no
 row that a label of one part was made from is a row to predict from in the next, and every anchor
 left in validation and test is scored.
+
+Walk-forward folds are hold-outs of their own: each trains on all that lies before its validation
+block. The blocks are as long as the validation part, which is the last of them, and follow each
+other without a gap; the test part belongs to none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +56,10 @@ class Split:
     Attributes
     ----------
     train, validation, test
-        Row numbers, int64.
+        Row numbers, int64. A walk-forward fold has no test rows.
     train_start, validation_start, test_start
-        First day of each part; a part ends the day before the next one starts.
+        First day of each part; a part ends the day before the next one starts. Of a walk-forward
+        fold, ``test_start`` is the day after its validation block.
     """
 
     train: IntArray
@@ -101,30 +107,90 @@ def hold_out(
     """
     sessions = _anchor_sessions(symbols)
     validation_start, test_start = _boundaries(sessions, cut)
-    before = sessions[sessions < validation_start]
-    n_kept = round(len(before) * history_frac)
-    train_start = before[len(before) - n_kept] if n_kept else validation_start
     end = max(one.date[-1] for one in symbols) + np.timedelta64(1, "D")
-    bounds = {
-        "train": (train_start, validation_start, symbols[:n_trained]),
-        "validation": (validation_start, test_start, symbols[:n_scored]),
-        "test": (test_start, end, symbols[:n_scored]),
-    }
-    anchors = {
-        name: np.concatenate([_anchors(one, start, stop, horizon_bars) for one in chosen])
-        for name, (start, stop, chosen) in bounds.items()
-    }
-    for name, rows in anchors.items():
-        if len(rows) == 0:
-            start, stop, chosen = bounds[name]
-            n_rows = sum(int(np.sum((one.date >= start) & (one.date < stop))) for one in chosen)
-            raise SplitError(_empty_part(name, n_rows, symbols, sessions[0], horizon_bars))
-    return Split(
-        **anchors,
-        train_start=train_start,
-        validation_start=validation_start,
-        test_start=test_start,
-    )
+    chosen = _Chosen(symbols, sessions, horizon_bars, history_frac, n_trained, n_scored)
+    return chosen.split(validation_start, test_start, end, parts=PARTS)
+
+
+def walk_forward(
+    symbols: Sequence[SymbolRows],
+    cut: DateSplit | FractionSplit,
+    *,
+    horizon_bars: int,
+    history_frac: float = 1.0,
+    n_trained: int | None = None,
+    n_scored: int | None = None,
+) -> tuple[Split, ...]:
+    """Cut the rows before the test part into ``cut.n_folds`` expanding folds, the oldest first.
+
+    The validation blocks have as many sessions each as the validation part, and end where the
+    next one begins, the last where the test part does. A fold trains on everything before its
+    block, or the most recent ``history_frac`` of it. The last fold is the hold-out's training
+    and validation part; with one fold, it is the only one. The parameters are those of
+    :func:`hold_out`.
+
+    Raises
+    ------
+    SplitError
+        If the blocks leave nothing to train on before the first, or a part has no anchors.
+    """
+    sessions = _anchor_sessions(symbols)
+    chosen = _Chosen(symbols, sessions, horizon_bars, history_frac, n_trained, n_scored)
+    starts = _fold_starts(sessions, cut)
+    folds = []
+    for number, (start, stop) in enumerate(pairwise(starts), start=1):
+        try:
+            folds.append(chosen.split(start, stop, stop, parts=PARTS[:2]))
+        except SplitError as error:
+            raise SplitError(f"fold {number} of {cut.n_folds}: {error}") from error
+    return tuple(folds)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is cut, whatever the dates: the symbols, and which of them for what."""
+
+    symbols: Sequence[SymbolRows]
+    sessions: NDArray[np.datetime64]
+    horizon_bars: int
+    history_frac: float
+    n_trained: int | None
+    n_scored: int | None
+
+    def split(
+        self,
+        validation_start: np.datetime64,
+        test_start: np.datetime64,
+        end: np.datetime64,
+        *,
+        parts: Sequence[str],
+    ) -> Split:
+        """Cut at the given days; ``parts`` are those that must not be empty."""
+        before = self.sessions[self.sessions < validation_start]
+        n_kept = round(len(before) * self.history_frac)
+        train_start = before[len(before) - n_kept] if n_kept else validation_start
+        bounds = {
+            "train": (train_start, validation_start, self.symbols[: self.n_trained]),
+            "validation": (validation_start, test_start, self.symbols[: self.n_scored]),
+            "test": (test_start, end, self.symbols[: self.n_scored]),
+        }
+        anchors = {
+            name: np.concatenate([_anchors(one, start, stop, self.horizon_bars) for one in chosen])
+            for name, (start, stop, chosen) in bounds.items()
+        }
+        for name in parts:
+            if len(anchors[name]) == 0:
+                start, stop, chosen = bounds[name]
+                n_rows = sum(int(np.sum((one.date >= start) & (one.date < stop))) for one in chosen)
+                raise SplitError(
+                    _empty_part(name, n_rows, self.symbols, self.sessions[0], self.horizon_bars)
+                )
+        return Split(
+            **anchors,
+            train_start=train_start,
+            validation_start=validation_start,
+            test_start=test_start,
+        )
 
 
 def purged(start: int, stop: int, horizon_bars: int) -> IntArray:
@@ -155,6 +221,24 @@ def _boundaries(
     n_train = round(len(sessions) * cut.train_frac)
     n_both = round(len(sessions) * (cut.train_frac + cut.validation_frac))
     return after[n_train], after[n_both]
+
+
+def _fold_starts(
+    sessions: NDArray[np.datetime64], cut: DateSplit | FractionSplit
+) -> list[np.datetime64]:
+    """Return the first days of the validation blocks, and that of test."""
+    validation_start, test_start = _boundaries(sessions, cut)
+    first, stop = np.searchsorted(sessions, [validation_start, test_start])
+    length = int(stop - first)
+    earlier = [int(first) - length * back for back in range(cut.n_folds - 1, 0, -1)]
+    if earlier and (length == 0 or earlier[0] <= 0):
+        most = 1 + max(int(first) - 1, 0) // length if length else 1
+        raise SplitError(
+            f"split.n_folds: got {cut.n_folds}; blocks of {length} sessions, as long as the "
+            f"validation part, leave none to train on before the first; use at most {most}, or a "
+            "shorter validation part"
+        )
+    return [*(sessions[row] for row in earlier), validation_start, test_start]
 
 
 def _anchors(

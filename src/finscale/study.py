@@ -32,6 +32,7 @@ TaskName = Literal[
     "threshold_5pct_close",
     "direction",
 ]
+PrunerName = Literal["none", "median", "wilcoxon"]
 BaselineName = Literal[
     "base_rate",
     "logistic_volatility",
@@ -56,8 +57,15 @@ def _study_name(name: str) -> str:
     return name
 
 
+def _architecture_label(label: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", label):
+        raise ValueError("write an architecture as d_model x n_layers x n_heads x d_ff, 64x2x4x256")
+    return label
+
+
 BudgetLabel = Annotated[str | int, AfterValidator(_budget_label)]
 StudyName = Annotated[str, AfterValidator(_study_name)]
+ArchitectureLabel = Annotated[str, AfterValidator(_architecture_label)]
 
 
 class DataSize(Settings):
@@ -69,7 +77,7 @@ class DataSize(Settings):
     @property
     def label(self) -> str:
         """``history0.5_symbols2``; empty for all there is."""
-        parts = [f"history{self.history_frac:g}"] if self.history_frac < 1 else []
+        parts = [f"history{self.history_frac!r}"] if self.history_frac < 1 else []
         parts += [f"symbols{self.n_symbols}"] if self.n_symbols is not None else []
         return "_".join(parts)
 
@@ -108,12 +116,20 @@ class DataSizes(Settings):
     )
 
 
+N_FOLDS = Field(
+    default=1,
+    description="walk-forward folds that a trial is scored on, each as long as validation; 1: "
+    "validation alone",
+)
+
+
 class DateSplit(Settings):
     """Train, validation and test parts cut at dates."""
 
     by: Literal["date"]
     train_end: dt.date = Field(description="last session of the training part, inclusive")
     validation_end: dt.date = Field(description="last session of validation, inclusive")
+    n_folds: PositiveInt = N_FOLDS
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -128,6 +144,7 @@ class FractionSplit(Settings):
     by: Literal["fraction"] = "fraction"
     train_frac: Fraction = Field(default=0.65, description="share of rows for training")
     validation_frac: Fraction = Field(default=0.15, description="share of rows for validation")
+    n_folds: PositiveInt = N_FOLDS
 
     @model_validator(mode="after")
     def _leaves_a_test_part(self) -> Self:
@@ -230,17 +247,33 @@ class Search(Settings):
     n_trials: PositiveInt = Field(
         default=50, description="trials per experiment, extremes included"
     )
+    sampler: Literal["tpe", "random"] = Field(
+        default="tpe", description="how architectures and recipes are drawn after the extremes"
+    )
     n_startup_trials: PositiveInt = Field(
         default=20, description="random trials before TPE takes over"
+    )
+    random_share: float = Field(
+        default=0.2, ge=0, le=1, description="share of the trials after those that stay random"
     )
     extremes_first: bool = Field(
         default=True, description="force the grid's extremes before sampling"
     )
-    prune: bool = Field(default=True, description="stop sampled trials that fall behind the median")
+    pruner: PrunerName = Field(
+        default="median", description="what stops sampled trials that fall behind; none: nothing"
+    )
+    prune_after_frac: float = Field(
+        default=0.3, ge=0, le=1, description="share of a trial's schedule before it can be pruned"
+    )
     prune_after_epochs: PositiveInt = Field(
-        default=5, description="epochs before a trial can be pruned"
+        default=5, description="epochs before it can be, at least; folds prune from the first on"
     )
     space: Space = Space()
+
+    @property
+    def prune(self) -> bool:
+        """Whether trials can be pruned at all."""
+        return self.pruner != "none"
 
 
 class Final(Settings):
@@ -257,12 +290,58 @@ class Scaling(Settings):
 
 
 class Machine(Settings):
-    """Where training runs."""
+    """Where training runs, and how it is watched; temperatures are the hotter of CPU and GPU."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="auto: best there is"
     )
     n_threads: int = Field(default=0, ge=0, description="CPU threads; 0: one per core")
+    sample_every_s: float = Field(
+        default=10.0, gt=0, description="time between entries of the machine's log"
+    )
+    accept_c: float = Field(default=70.0, description="°C: from here on it is warm; said once")
+    resume_c: float = Field(default=75.0, description="°C: a pause ends here or below")
+    pause_c: float = Field(default=85.0, description="°C: from here on training pauses")
+    stop_c: float = Field(default=95.0, description="°C: from here on it pauses, then stops")
+
+    @model_validator(mode="after")
+    def _heat_in_order(self) -> Self:
+        if not max(self.accept_c, self.resume_c) < self.pause_c < self.stop_c:
+            raise ValueError(
+                "accept_c and resume_c must be below pause_c, and pause_c below stop_c"
+            )
+        return self
+
+
+class PartialRecipe(Settings):
+    """Values of a recipe; what is left out is taken from the experiment's best trial.
+
+    Before there is a complete trial it is taken from the middle of the search space.
+    """
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    dropout: DropoutRate | None = None
+    warmup_steps: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+
+    def given(self) -> dict[str, float | int]:
+        """Return the values that are given."""
+        return self.model_dump(exclude_none=True)
+
+
+class Supplementary(Settings):
+    """An architecture trained beside the search of some experiments, and no part of it."""
+
+    experiment: str = Field(
+        default="*", min_length=1, description="experiments, as a pattern such as 20K_h1_*"
+    )
+    architecture: ArchitectureLabel = Field(description="d_model x n_layers x n_heads x d_ff")
+    recipe: PartialRecipe = PartialRecipe()
+    seeds: PositiveInt = Field(default=1, description="independent seeds")
+    score_test: bool = Field(
+        default=False, description="score the test part too; counted as a look at it"
+    )
 
 
 class Study(Settings):
@@ -287,6 +366,14 @@ class Study(Settings):
     baselines: tuple[BaselineName, ...] = get_args(BaselineName)
     scaling: Scaling = Scaling()
     machine: Machine = Machine()
+    storage: str | None = Field(
+        default=None,
+        description="URL of a PostgreSQL database for workers on several machines; "
+        "null: search.db in the run directory",
+    )
+    supplementary: tuple[Supplementary, ...] = Field(
+        default=(), description="chosen architectures, trained beside the searches"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

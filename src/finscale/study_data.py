@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
@@ -25,9 +32,48 @@ PositiveInt = Annotated[int, Field(gt=0)]
 SeriesName = Annotated[str, AfterValidator(_series_name)]
 BundledSymbol = Literal["SP500", "NASDAQ"]
 TimeScale = Literal["daily", "2d", "3d", "5d", "weekly", "monthly"]
+Layout = Literal["auto", "yfinance", "stooq", "alphavantage", "yahoo", "plain"]
+RepairName = Literal[
+    "drop_missing",
+    "fill_volume",
+    "drop_duplicates",
+    "drop_future",
+    "drop_today",
+    "drop_zero_volume",
+    "drop_nonsessions",
+    "sort",
+    "clip_range",
+]
+
+# Calendar days. Holidays seldom close a market for longer than a week.
+MAX_STALENESS_DAYS = 7
 
 
-class ContextSeries(Settings):
+class FileReading(Settings):
+    """How a file of bars is read; the options of ``finscale data import``."""
+
+    prices: Literal["as_given", "adjusted"] = Field(
+        default="as_given", description="file: adjusted by the file's adjusted close"
+    )
+    layout: Layout = Field(default="auto", description="file: auto goes by the header")
+    date_format: str | None = Field(
+        default=None, description="file: how dates are written, %d/%m/%Y; null: what all rows fit"
+    )
+    calendar: str | None = Field(
+        default="auto", description="file: exchange calendar to look for gaps by; null: none"
+    )
+    repairs: tuple[RepairName, ...] = Field(
+        default=(), description="file: done to the bars, each recorded"
+    )
+
+    @field_validator("calendar", mode="before")
+    @classmethod
+    def _none_is_no_calendar(cls, value: object) -> object:
+        """Read what the command line calls none as YAML's null."""
+        return None if isinstance(value, str) and value.lower() == "none" else value
+
+
+class ContextSeries(FileReading):
     """A series beside the bars, such as the VIX: its close as of each bar's close."""
 
     name: SeriesName = Field(description="begins the names of its features")
@@ -39,8 +85,10 @@ class ContextSeries(Settings):
     )
     symbol: str | None = Field(default=None, description="which symbol; a file of one needs none")
     version: PositiveInt | None = Field(default=None, description="catalog: pinned version")
-    max_staleness_days: PositiveInt = Field(
-        default=7, description="a bar whose newest value is older is refused"
+    max_staleness_days: int = Field(
+        default=MAX_STALENESS_DAYS,
+        ge=0,
+        description="a bar whose newest value is older is refused",
     )
     lag_sessions: int = Field(
         default=0, ge=0, description="1 for a market that closes after the bars' own"
@@ -52,6 +100,13 @@ class ContextSeries(Settings):
             raise ValueError("path: missing; a context series from a file needs it")
         if self.source != "file" and self.symbol is None:
             raise ValueError("symbol: missing; name the context series' symbol")
+        unread = [
+            name
+            for name, field in FileReading.model_fields.items()
+            if self.source != "file" and getattr(self, name) != field.default
+        ]
+        if unread:
+            raise ValueError(f"{', '.join(unread)}: of a file only; remove it")
         return self
 
 
@@ -80,16 +135,13 @@ class BundledData(Source):
     )
 
 
-class FileData(Source):
+class FileData(Source, FileReading):
     """Bars from a file of one's own."""
 
     source: Literal["file"]
     path: Path = Field(description="a .csv or .parquet file; relative to the study file")
     symbols: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="symbols to keep; null: all in the file"
-    )
-    prices: Literal["as_given", "adjusted"] = Field(
-        default="as_given", description="adjusted: by the file's adjusted close"
     )
 
 

@@ -45,11 +45,12 @@ def parse_study(settings: Mapping[str, Any], *, source: str = "study") -> Study:
     """Validate settings that are already in memory (see :func:`load_study`).
 
     In ``data``, ``symbol: SPY`` is short for ``symbols: [SPY]``, and a source that is not named
-    is the one that ``path`` or ``catalog`` belongs to, or the bundled data.
+    is the one that ``path`` or ``catalog`` belongs to, or the bundled data. In ``search``,
+    ``prune: false`` is ``pruner: none``, and ``prune: true`` says nothing.
     """
     try:
         # Through JSON, strictly: lists become tuples and texts dates, but "5" is no number.
-        text = json.dumps(_spell_out_data(settings), default=str)
+        text = json.dumps(_spell_out_search(_spell_out_data(settings)), default=str)
         return Study.model_validate_json(text, strict=True)
     except ValidationError as error:
         lines = [_explain(detail) for detail in _root_causes(error.errors(include_url=False))]
@@ -143,6 +144,18 @@ def _spell_out_data(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings) | {"data": full}
 
 
+def _spell_out_search(settings: dict[str, Any]) -> dict[str, Any]:
+    """Read the search section of files written before there was a choice of pruners."""
+    search = settings.get("search")
+    if not isinstance(search, dict) or not isinstance(search.get("prune"), bool):
+        return settings
+    if "pruner" in search:
+        # Both together may contradict each other: ``prune`` is refused as unknown.
+        return settings
+    kept = {name: value for name, value in search.items() if name != "prune"}
+    return settings | {"search": kept if search["prune"] else kept | {"pruner": "none"}}
+
+
 _KEY_OF = {"file": "path", "catalog": "catalog"}
 
 
@@ -211,11 +224,11 @@ def _explain(detail: ErrorDetails) -> str:
 def _allowed_keys(place: Sequence[int | str]) -> list[str]:
     """Return the settings a section knows, for the message about one it does not."""
     models: list[type[BaseModel]] = [Study]
-    for part in place:
+    for part in (one for one in place if isinstance(one, str)):
         inner: list[type[BaseModel]] = []
         for model in models:
             if part in model.model_fields:
-                inner += _models_in(model.model_fields[str(part)].annotation)
+                inner += _models_in(model.model_fields[part].annotation)
         models = inner
     return sorted({name for model in models for name in model.model_fields})
 

@@ -13,31 +13,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# The range from the 5% to the 95% quantile of a normal distribution, in its interquartile ranges.
+_NORMAL_RANGE_IQRS = 3.2897 / 1.3490
+
 
 @dataclass(frozen=True)
 class Scaler:
-    """Robust standardisation: (x - median) / IQR, clipped.
+    """Robust standardisation: (x - median) / scale, clipped.
+
+    The scale is the larger of the interquartile range and the range from the 5% to the 95%
+    quantile over 2.44, which are equal for a normal distribution. An interquartile range alone
+    collapses when half of the training values are nearly the same: the overnight gap of an index
+    whose source gave the previous close as the open for years has one of 1e-5, and every gap of a
+    later, better source would be clipped.
 
     Attributes
     ----------
-    median_F, iqr_F
-        float32, from training rows only. A feature whose IQR is zero is divided by one.
+    median_F, scale_F
+        float32, from training rows only. A feature whose 5% and 95% quantiles are the same is
+        divided by one.
     clip
         Scaled values are clipped to ± this.
     """
 
     median_F: NDArray[np.float32]
-    iqr_F: NDArray[np.float32]
+    scale_F: NDArray[np.float32]
     clip: float
 
     @staticmethod
     def fit(values_TF: NDArray[np.float32], clip: float) -> Scaler:
         """Fit on training rows; every value has to be finite."""
-        lower_F, median_F, upper_F = np.quantile(values_TF, [0.25, 0.5, 0.75], axis=0)
-        iqr_F = upper_F - lower_F
+        least_F, lower_F, median_F, upper_F, most_F = np.quantile(
+            values_TF, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0
+        )
+        scale_F = np.maximum(upper_F - lower_F, (most_F - least_F) / _NORMAL_RANGE_IQRS)
         return Scaler(
             median_F=median_F.astype(np.float32),
-            iqr_F=np.where(iqr_F > 0, iqr_F, 1.0).astype(np.float32),
+            scale_F=np.where(scale_F > 0, scale_F, 1.0).astype(np.float32),
             clip=clip,
         )
 
@@ -45,13 +57,13 @@ class Scaler:
         """Return the statistics, JSON-ready."""
         return {
             "median": self.median_F.tolist(),
-            "iqr": self.iqr_F.tolist(),
+            "scale": self.scale_F.tolist(),
             "clip": self.clip,
         }
 
     def transform(self, values_TF: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scaled and clipped values, float32; NaN stays NaN."""
-        scaled_TF = (values_TF - self.median_F) / self.iqr_F
+        scaled_TF = (values_TF - self.median_F) / self.scale_F
         return np.asarray(np.clip(scaled_TF, -self.clip, self.clip))
 
 

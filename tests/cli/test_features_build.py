@@ -14,12 +14,14 @@ from finscale.features import processed
 from finscale.features.build import build_features
 from finscale.features.code import feature_code_hash
 from finscale.features.context import context_features
-from finscale.features.frame import frame_to_matrix
+from finscale.features.frame import matrix_to_frame
 from finscale.features.tiers import tier_features
 from finscale.market.bars import to_arrays
 from finscale.market.catalog import Catalog
 from finscale.market.context import join_context
+from finscale.market.sources.bundled import load_bundled
 from finscale.market.timescale import resample
+from finscale.study_data import MAX_STALENESS_DAYS, ContextSeries
 from strategies import make_bars, to_frame
 
 
@@ -66,8 +68,7 @@ def test_a_table_is_registered_with_what_it_was_made_from(
     assert entry.source == "built from SPY.OHLCV.daily version 2"
     assert set(entry.provenance["libraries"]) == {"numpy", "ta-lib"}
     features = tier_features("a25")
-    matrix = frame_to_matrix(catalog.read(entry), features, bars.date, source="it")
-    assert matrix.content_hash() == build_features(bars, features).content_hash()
+    assert catalog.read(entry).equals(matrix_to_frame(build_features(bars, features)))
     assert catalog.verify() == []
 
 
@@ -134,16 +135,51 @@ def test_features_of_a_context_series_are_added(finscale: CommandLine, catalog: 
         "vix",
         series["date"].to_numpy(),
         series["close"].to_numpy(),
-        max_staleness_days=4,
+        max_staleness_days=MAX_STALENESS_DAYS,
         source="VIX",
     )
     features = (*tier_features("a25"), *context_features("vix", "volatility_index"))
-    matrix = frame_to_matrix(catalog.read(entry), features, bars.date, source="it")
-    assert matrix.content_hash() == build_features(joined, features).content_hash()
+    assert catalog.read(entry).equals(matrix_to_frame(build_features(joined, features)))
     price = finscale("features", "build", "SPY", "--context", "brk=BRK.B.OHLCV.daily:price")
     assert "brk: on" in price.err
-    assert "max_staleness_days is 4" in price.err
+    assert "max_staleness_days is 7" in price.err
     assert price.code == 2
+
+
+def test_a_series_may_be_as_old_as_in_a_study(finscale: CommandLine, catalog: Catalog) -> None:
+    finscale("features", "build", "SPY", "--context", "vix=VIX.OHLCV.daily")
+    [context] = catalog.entry("SPY.features.a25+vix").provenance["context"]
+    study = ContextSeries(name="vix", kind="volatility_index", source="catalog", symbol="VIX")
+    assert context["max_staleness_days"] == study.max_staleness_days == MAX_STALENESS_DAYS
+
+
+def test_a_scale_that_leaves_too_few_bars_is_refused_with_the_way_out(
+    finscale: CommandLine, catalog: Catalog
+) -> None:
+    finished = finscale("features", "build", "SPY", "--scale", "monthly", "--version", "1")
+    assert finished.code == 2
+    # 600 weekdays from 1 January 2001 on end on 18 April 2003.
+    assert finished.err.splitlines()[0] == (
+        "SPY.features.a25_monthly: FAILED: 600 daily bars make 27 monthly ones, and adx_14 looks "
+        "back over 254; choose a finer time scale, or give many more than 5,355 daily bars"
+    )
+
+
+def test_features_that_never_change_are_named(finscale: CommandLine, tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "data")
+    frame = load_bundled("SP500").bars
+    catalog.register("SP500.OHLCV.daily", frame, source="made for the test", provenance={})
+    still = frame.with_columns(open="close", high="close", low="close", volume=0.0)
+    still = still.with_columns(symbol=pl.lit("STILL"))
+    catalog.register("STILL.OHLCV.daily", still, source="made for the test", provenance={})
+    assert "warning" not in finscale("features", "build", "SP500").out
+    printed, warning = finscale("features", "build", "STILL").out.splitlines()
+    assert "registered" in printed
+    assert warning.startswith("  warning: ")
+    [finding] = catalog.entry("STILL.features.a25").warnings
+    assert finding.kind == "constant_feature"
+    [built] = json.loads(finscale("features", "build", "STILL", "--json").out)
+    assert [one["kind"] for one in built["warnings"]] == ["constant_feature"]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +193,14 @@ def test_features_of_a_context_series_are_added(finscale: CommandLine, catalog: 
         (["../SPY"], "data set '../SPY.OHLCV.daily': holds '/'"),
         (["SPY", "--context", "vix"], "--context: got 'vix'; write NAME=DATASET or NAME=DATA"),
         (["SPY", "--context", "v=VIX.OHLCV.daily:x"], "--context: got 'v=VIX.OHLCV.daily:x'"),
+        (
+            ["SPY", "--context", "v=VIX.features.a25"],
+            "--context: got 'v=VIX.features.a25'; a series is daily bars: VIX.OHLCV.daily",
+        ),
+        (
+            ["SPY", "--context", "v-x=VIX.OHLCV.daily"],
+            "--context: got 'v-x=VIX.OHLCV.daily'; use lower case letters, digits and '_'",
+        ),
         (["SPY", "--context", "v=V.OHLCV.daily"], "data: no data set V.OHLCV.daily"),
         (["SPY", "--catalog", "none", "--all"], "features build: name symbols (SPY), or give"),
         (["--catalog", "none", "--all"], "none: holds no daily bars; import some with: finscale"),

@@ -95,7 +95,6 @@ def test_a_feature_that_looks_ahead_fails(
     assert [line.split()[:3] for line in lines] == [
         ["warning:", "feature", "my_level"],
         ["feature", "my_peek", "looks"],
-        ["feature", "my_peek", "remembers"],
     ]
     assert finished.err == (
         "finscale: 1 of 3 features fail on mine.csv; correct what is named above\n"

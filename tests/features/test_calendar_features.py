@@ -27,7 +27,7 @@ def found(name: str, *dates: str) -> list[float]:
 
 def test_all_are_registered_here() -> None:
     assert calendar_features.__name__ == "finscale.features.calendar"
-    assert len(NAMES) == 14
+    assert len(NAMES) == 13
 
 
 def test_day_of_the_week() -> None:
@@ -89,11 +89,6 @@ def test_expiry() -> None:
     days = ("2024-03-08", "2024-03-11", "2024-03-15", "2024-03-18", "2024-04-15", "2024-06-21")
     assert found("option_expiry_week", *days) == [0, 1, 1, 0, 1, 1]
     assert found("quarterly_expiry_week", *days) == [0, 1, 1, 0, 0, 1]
-
-
-def test_election_cycle() -> None:
-    days = ("1972-01-01", "2022-01-01", "2023-01-01", "2024-01-01", "1968-01-01")
-    assert found("election_cycle_cosine", *days) == pytest.approx([1, -1, 0, 1, 1], abs=1e-12)
 
 
 def test_the_calendar_of_the_standard_library_agrees() -> None:

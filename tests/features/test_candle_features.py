@@ -18,7 +18,6 @@ from plain_features import (
     features_of,
     or_else,
     place_in_bar,
-    rank,
     variance,
 )
 from strategies import bars, make_bars
@@ -166,13 +165,6 @@ def failed(tail: Tail, n: int) -> float:
     return (downs - sum(a["c"] < b["h"] < a["h"] for a, b in found)) / n
 
 
-def extension(tail: Tail, n: int) -> float:
-    found = pairs(tail, n)
-    up = math.fsum(max(a["h"] - b["h"], 0.0) for a, b in found)
-    down = math.fsum(max(b["l"] - a["l"], 0.0) for a, b in found)
-    return math.asinh(or_else(up - down, total(width(tail)[-n:]), 0.0))
-
-
 def engulfing(tail: Tail, n: int) -> float:
     count = 0
     for a, b in pairs(tail, n):
@@ -212,11 +204,6 @@ def unevenness(values: FloatArray, tail: Tail, n: int) -> float:
     return or_else(spread, spread + mean(width(tail)[-n:]), 0.0)
 
 
-def close_place_2(tail: Tail) -> float:
-    _, high, low = joined(tail, 2)
-    return or_else(2 * tail.cl[-1] - high - low, high - low, 0.0)
-
-
 def wide_closes(tail: Tail, n: int) -> float:
     push = 0.0
     for back in range(n):
@@ -233,7 +220,6 @@ IDEAS: dict[str, Plain] = {
     "body_share": lambda t, n: share(abs(body(t)), width(t), n),
     "average_upper_shadow": lambda t, n: share(upper(t), width(t), n),
     "average_lower_shadow": lambda t, n: share(lower(t), width(t), n),
-    "body_balance": lambda t, n: share(body(t), abs(body(t)), n),
     "body_expansion": body_expansion,
     "close_location": lambda t, n: mean(place_in_bar(t)[-n:]),
     "close_location_dispersion": lambda t, n: math.sqrt(variance(place_in_bar(t)[-n:])),
@@ -252,7 +238,6 @@ IDEAS: dict[str, Plain] = {
     ),
     "candle_run": run,
     "colour_change_share": lambda t, n: (1 - mean(colour(t)[-n:] * colour(t)[-n - 1 : -1])) / 2,
-    "body_rank": lambda t, n: rank(t.cl[-n:] / t.op[-n:] - 1),
     "body_persistence": body_persistence,
     "gap_to_range": lambda t, n: math.asinh(or_else(gaps(t)[-1], mean(width(t)[-n:]), 0.0)),
     "gap_share": gap_share,
@@ -265,14 +250,11 @@ IDEAS: dict[str, Plain] = {
     "breakout_balance": lambda t, n: (breakouts(t, n)[0] - breakouts(t, n)[1]) / n,
     "breakout_share": lambda t, n: sum(breakouts(t, n)) / n,
     "failed_breakout_balance": failed,
-    "range_extension": extension,
     "engulfing_balance": engulfing,
     "harami_share": harami,
-    "three_bar_turn": turn,
     "soldiers_and_crows": soldiers,
     "high_unevenness": lambda t, n: unevenness(t.hi, t, n),
     "low_unevenness": lambda t, n: unevenness(t.lo, t, n),
-    "close_place_2": close_place_2,
     "wide_bar_close_balance": wide_closes,
 }
 
@@ -323,14 +305,13 @@ def test_the_parts_of_a_candle() -> None:
 def test_a_bar_without_a_range_has_no_parts() -> None:
     flat = make(*[(100.0, 100.0, 100.0, 100.0)] * 200)
     zero = {one.name for one in FEATURES} - {
-        *("colour_change_share_10", "colour_change_share_120", "body_rank_20"),
+        *("colour_change_share_10", "colour_change_share_120"),
         *("gap_fill_share_20", "doji_share_20", "inside_bar_share_10", "inside_bar_share_60"),
         *("harami_share_20", "bar_overlap_1", "bar_overlap_5"),
     }
     assert {name: value(name, flat) for name in zero} == dict.fromkeys(zero, 0.0)
     assert value("colour_change_share_10", flat) == 0.5
     assert value("gap_fill_share_20", flat) == 0.5
-    assert value("body_rank_20", flat) == 0.5
     assert value("doji_share_20", flat) == 1.0
     assert value("bar_overlap_5", flat) == 1.0
 
@@ -342,7 +323,6 @@ def test_doji_and_run() -> None:
     assert value("doji_share_20", world) == pytest.approx(0.5)
     assert value("candle_run_8", world) == -3 / 8
     assert value("colour_change_share_10", world) == pytest.approx(0.1)
-    assert value("body_balance_12", world) == pytest.approx(0.5)
     assert value("body_share_20", world) == pytest.approx(0.1)
     assert value("soldiers_and_crows_3", world) == pytest.approx(-0.1)
     assert value("soldiers_and_crows_3", world.head(19)) == 0.0
@@ -400,10 +380,10 @@ def test_upside_down_the_signs_turn() -> None:
         close=1e3 - world.close,
         volume=world.volume,
     )
-    signed = {"candle_body", "body_balance_12", "close_location_10", "joined_candle_body_10"}
-    signed |= {"gap_balance_20", "breakout_balance_20", "engulfing_balance_10", "close_place_2"}
-    signed |= {"failed_breakout_balance_40", "range_extension_1", "candle_run_8"}
-    signed |= {"soldiers_and_crows_3", "three_bar_turn_10", "wide_bar_close_balance_40"}
+    signed = {"candle_body", "close_location_10", "joined_candle_body_10"}
+    signed |= {"gap_balance_20", "breakout_balance_20", "engulfing_balance_10"}
+    signed |= {"failed_breakout_balance_40", "candle_run_8"}
+    signed |= {"soldiers_and_crows_3", "wide_bar_close_balance_40"}
     signed |= {"marubozu_balance_40", "gap_to_range_20"}
     mirrored = {
         "upper_shadow_share": "lower_shadow_share",

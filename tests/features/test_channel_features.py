@@ -155,7 +155,6 @@ def streak(values: list[float], cap: int) -> float:
 
 METHODS: dict[str, PlainFeature] = {
     "donchian_position": place,
-    "log_donchian_width": lambda p, n: math.log(max(width(p, n) / p.last, 1e-6)),
     "log_width_ratio": width_ratio,
     "donchian_breakout": breakout,
     "open_position": opening,
@@ -163,7 +162,6 @@ METHODS: dict[str, PlainFeature] = {
     "pivot_distance": pivot,
     "range_overlap": overlap,
     "range_asymmetry": asymmetry,
-    "band_position": band,
     "band_width_rank": width_rank,
     "band_break_balance": breaks,
     "band_position_change": lambda p, n, step: band(p, n) - band(p.back(step), n),
@@ -175,10 +173,8 @@ METHODS: dict[str, PlainFeature] = {
     "distance_to_low": lambda p, n: math.log(p.last / p.range(n)[0]),
     "bars_since_high": lambda p, n: since_best(p.high[-n:]) / (n - 1),
     "bars_since_low": lambda p, n: since_best([-one for one in p.low[-n:]]) / (n - 1),
-    "close_rank": lambda p, n: rank(p.close[-n:]),
     "new_extreme_balance": extremes,
     "leg_position": leg,
-    "chandelier_short": lambda p, n: 3 - ratio(p.last - p.range(n)[0], true_range(p, n), 0.0),
     "swing_high_distance": lambda p, side, n: math.log(p.last / swing(p.high, side, n)),
     "swing_low_distance": lambda p, side, n: math.log(
         p.last / -swing([-one for one in p.low], side, n)
@@ -219,11 +215,9 @@ def value(
 
 def test_a_market_that_never_moves_is_in_the_middle() -> None:
     neutral = {
-        **dict.fromkeys(["donchian_position_55", "open_position_5", "close_rank_250"], 0.5),
+        **dict.fromkeys(["donchian_position_55", "open_position_5"], 0.5),
         **dict.fromkeys(["projection_position_14", "band_width_rank_20_120"], 0.5),
         "range_overlap_20": 1.0,
-        "log_donchian_width_120": math.log(1e-6),
-        "chandelier_short_22": 3.0,
     }
     for one in FEATURES:
         expected = neutral.get(one.name, 0.0)
@@ -232,7 +226,7 @@ def test_a_market_that_never_moves_is_in_the_middle() -> None:
 
 def test_a_steady_rise_is_at_the_top_of_every_channel() -> None:
     rise = [math.exp(0.01 * day) for day in range(300)]
-    for name in ("donchian_position_55", "close_rank_250", "leg_position_250", "high_streak_8"):
+    for name in ("donchian_position_55", "leg_position_250", "high_streak_8"):
         assert value(name, rise) == pytest.approx(1.0), name
     for name in ("new_extreme_balance_20_60", "bars_since_low_252", "low_streak_8"):
         assert value(name, rise) == pytest.approx(1.0), name

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finscale.features.build import build_features
 from finscale.features.context import context_features
-from finscale.features.describe import (
-    GENERATING_COMMAND,
+from finscale.features.describe import GENERATING_COMMAND, features_markdown
+from finscale.features.describe_measured import (
     MEASURING_COMMAND,
-    features_markdown,
+    fingerprint_sizes,
+    fingerprints,
     tier_names_hash,
 )
 from finscale.features.registry import Feature
 from finscale.features.tiers import TIERS, tier_features
 from finscale.files import read_json
+from finscale.market.bars import OHLCV
+from strategies import make_bars
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,10 +51,66 @@ def test_the_measured_tiers_are_those_of_today(measured: dict[str, Any]) -> None
     assert found == known, f"run: {MEASURING_COMMAND}, then {GENERATING_COMMAND}"
 
 
+def test_the_measured_values_are_those_of_today(measured: dict[str, Any], sp500: OHLCV) -> None:
+    matrix = build_features(sp500, tier_features("a500"))
+    known, sizes = fingerprints(matrix), fingerprint_sizes(matrix)
+    assert list(known) == list(measured["fingerprints"]) == list(TIERS["a500"])
+    other = {
+        name
+        for name, value in known.items()
+        if abs(value - measured["fingerprints"][name]) > 1e-5 * sizes[name]
+    }
+    assert other == set(), f"run: {MEASURING_COMMAND}, then {GENERATING_COMMAND}"
+
+
+def test_another_value_anywhere_is_another_fingerprint() -> None:
+    matrix = build_features(make_bars(300), tier_features("a25"))
+    known, sizes = fingerprints(matrix), fingerprint_sizes(matrix)
+    for row in (254, 270, 299):
+        values = matrix.values.copy()
+        values[row, 3] *= 1.1
+        other = fingerprints(dataclasses.replace(matrix, values=values))
+        name = matrix.names[3]
+        assert abs(other.pop(name) - known[name]) > 1e-5 * sizes[name]
+        assert other == {key: value for key, value in known.items() if key != name}
+
+
 def test_tiers_are_not_padded(measured: dict[str, Any]) -> None:
     for one in measured["tiers"]:
-        assert one["near_copy_frac"] < 0.1
+        assert one["near_copy_frac"] < 0.05
         assert len(one["near_copies"]) == round(one["near_copy_frac"] * one["n_features"])
+        assert one["explained_frac"] < 0.07
+        assert len(one["explained"]) == round(one["explained_frac"] * one["n_features"])
+        # No feature is a sum of others.
+        assert all(each["r_squared"] < 0.999 for each in one["explained"])
+
+
+def test_what_the_source_changed_is_said(document: str, measured: dict[str, Any]) -> None:
+    stale = measured["stale_open_frac"]
+    assert stale["2003"] > 0.9
+    assert stale["2017"] < 0.1
+    assert f"| {stale['2003']:.0%} |" in document
+    [*_, last] = measured["tiers"]
+    for one in last["often_clipped"]:
+        shares = " | ".join(f"{one[part]:.0%}" for part in ("train", "validation", "test"))
+        assert f"| `{one['feature']}` | {shares} |\n" in document
+    # Of the smallest tier, none; a scale of quartiles alone clipped the gap in 97% of test.
+    assert measured["tiers"][0]["often_clipped"] == []
+
+
+def test_larger_tiers_have_an_interval_against_the_smallest(
+    document: str, measured: dict[str, Any]
+) -> None:
+    for one in measured["tiers"]:
+        for horizon in ("h1", "h3", "h5"):
+            for part in ("validation", "test"):
+                low, high = one["skill"][horizon]["less_a25"][part]
+                gain = (
+                    one["skill"][horizon]["chosen"][f"{part}_skill"]
+                    - measured["tiers"][0]["skill"][horizon]["chosen"][f"{part}_skill"]
+                )
+                assert low <= gain <= high
+                assert one["tier"] == "a25" or f"{low:+.3f} … {high:+.3f}" in document
 
 
 def test_every_feature_has_one_row_with_all_that_is_known(document: str) -> None:

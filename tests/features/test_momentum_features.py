@@ -32,14 +32,10 @@ from strategies import bars
 
 FEATURES = new_features(momentum, oscillators, smoothed_oscillators)
 RECURSIVE = {
-    "bear_power_13",
-    "bull_power_13",
     "connors_rsi_3_2_100",
     "percentage_price_oscillator_12_26",
     "relative_strength_2",
     "rsi_14_change_20",
-    "stochastic_momentum_index_14_5",
-    "trix_15",
     "true_strength_25_13",
     "true_strength_signal_gap_25_13_7",
 }
@@ -159,25 +155,12 @@ def stochastic_d(p: Plain, n: int, smooth: int) -> float:
     return mean(place(one, n) for one in p.tail(smooth))
 
 
-def momentum_index(p: Plain, n: int, smooth: int) -> float:
-    ranges = [one.range(n) for one in p.tail(300)]
-    closes = p.close[-300:]
-    distance = [c - (low + high) / 2 for c, (low, high) in zip(closes, ranges, strict=True)]
-    width = [high - low for low, high in ranges]
-    return 2 * ema(ema(distance, smooth), smooth)[-1] / ema(ema(width, smooth), smooth)[-1]
-
-
 def commodity_channel(p: Plain, n: int) -> float:
     bars_ = list(zip(p.high[-n:], p.low[-n:], p.close[-n:], strict=True))
     prices = [(h + one + c) / 3 for h, one, c in bars_]
     middle = mean(prices)
     deviation = mean(abs(price - middle) for price in prices)
     return gap(prices[-1], middle) / (1.5 * deviation) if max(prices) > min(prices) else 0.0
-
-
-def trix(p: Plain, n: int) -> float:
-    before, now = ema(ema(ema(p.close, n), n), n)[-2:]
-    return 100 * (now / before - 1)
 
 
 def true_strengths(p: Plain, slow: int, fast: int) -> list[float]:
@@ -217,10 +200,6 @@ def know_sure_thing(p: Plain) -> float:
     return (
         smoothed(10, 10) + 2 * smoothed(15, 10) + 3 * smoothed(20, 10) + 4 * smoothed(30, 15)
     ) / 10
-
-
-def awesome(p: Plain) -> float:
-    return (mean(p.middle[-5:]) - mean(p.middle[-34:])) / p.last
 
 
 def power(p: Plain, n: int) -> float:
@@ -285,13 +264,10 @@ METHODS: dict[str, PlainFeature] = {
     "momentum_divergence": divergence,
     "stochastic_d": stochastic_d,
     "stochastic_k_less_d": lambda p, n, smooth: place(p, n) - stochastic_d(p, n, smooth),
-    "williams_r": lambda p, n: place(p, n) - 1,
-    "stochastic_momentum_index": momentum_index,
     "cci": commodity_channel,
     "percentage_price_oscillator": lambda p, fast, slow: (
         ema(p.close, fast)[-1] / ema(p.close, slow)[-1] - 1
     ),
-    "trix": trix,
     "true_strength": lambda p, slow, fast: true_strengths(p, slow, fast)[-1],
     "true_strength_signal_gap": strength_gap,
     "ultimate_oscillator_7_14_28": ultimate,
@@ -300,13 +276,9 @@ METHODS: dict[str, PlainFeature] = {
     "know_sure_thing_signal_gap_9": lambda p: (
         know_sure_thing(p) - mean(know_sure_thing(one) for one in p.tail(9))
     ),
-    "accelerator_oscillator_5_34": lambda p: awesome(p) - mean(awesome(one) for one in p.tail(5)),
     "balance_of_power": power,
     "relative_vigor_signal_gap": vigor_gap,
-    "intraday_momentum": intraday,
     "demarker": demarker,
-    "bull_power": lambda p, n: ratio(p.high[-1] - ema(p.close, n)[-1], mean(p.true_ranges[-n:]), 0),
-    "bear_power": lambda p, n: ratio(p.low[-1] - ema(p.close, n)[-1], mean(p.true_ranges[-n:]), 0),
 }
 
 
@@ -342,13 +314,13 @@ def value(name: str, close: list[float], *, opened: list[float] | None = None) -
 
 def test_a_market_that_never_moves_has_no_momentum() -> None:
     half = {
-        *("connors_rsi_3_2_100", "demarker_14", "intraday_momentum_14", "relative_strength_2"),
+        *("connors_rsi_3_2_100", "demarker_14", "relative_strength_2"),
         *("return_rank_1_100", "return_rank_20_120", "return_rank_60_180", "rising_share_10"),
         *("rising_share_60", "rising_block_share_10", "rising_block_share_21"),
         *("stochastic_d_14_3", "stochastic_momentum_place_40", "ultimate_oscillator_7_14_28"),
     }
     for one in FEATURES:
-        expected = 0.5 if one.name in half else -0.5 if one.name == "williams_r_5" else 0.0
+        expected = 0.5 if one.name in half else 0.0
         assert value(one.name, [1.1] * 300) == pytest.approx(expected, abs=1e-12), one.name
 
 
@@ -368,7 +340,6 @@ def test_a_steady_rise_is_all_momentum() -> None:
     # 5% in units of 1% a bar times the root of 5.
     assert value("volatility_scaled_return_5_60", rise) == pytest.approx(math.sqrt(5))
     assert value("pullback_5_60", [*rise, *rise[:-6:-1]]) < 0
-    assert value("trix_15", rise) == pytest.approx(100 * math.expm1(0.01))
     assert value("return_acceleration_20", rise) == pytest.approx(0.0, abs=1e-9)
     assert value("reversal_share_60", rise) == 0.0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ import pytest
 
 from finscale.errors import FeatureError
 from finscale.features.build import FeatureMatrix, build_features
-from finscale.features.code import feature_code_hash, feature_libraries
-from finscale.features.frame import frame_to_matrix, matrix_to_frame, to_parquet
-from finscale.features.panel import PanelJob, PanelResult, build_panel, write_panel
+from finscale.features.frame import matrix_to_frame
+from finscale.features.panel import PanelJob, PanelResult, build_panel
+from finscale.features.registry import Feature
 from finscale.features.tiers import tier_features
+from finscale.files import write_bytes_atomic
 from finscale.market.bars import OHLCV
 from strategies import make_bars
 
@@ -44,37 +46,6 @@ def test_a_table_has_a_date_and_a_float32_column_for_each_feature(matrix: Featur
     assert frame["date"][0] == matrix.date[254].item()
     column = A25.index(next(one for one in A25 if one.name == "rsi_14"))
     np.testing.assert_array_equal(frame["rsi_14"].to_numpy(), matrix.values[254:, column])
-
-
-def test_a_table_becomes_the_matrix_again(matrix: FeatureMatrix) -> None:
-    stored = pl.read_parquet(to_parquet(matrix_to_frame(matrix)))
-    again = frame_to_matrix(stored, A25, matrix.date, source="T.features.a25")
-    assert again.content_hash() == matrix.content_hash()
-    assert (again.first_row, again.families) == (254, matrix.families)
-
-
-def test_a_table_of_other_features_is_refused(matrix: FeatureMatrix) -> None:
-    frame = matrix_to_frame(matrix)
-    with pytest.raises(FeatureError, match=r"^T: its columns are not the 24 .* \(chaikin_money_"):
-        frame_to_matrix(frame, A25[:-1], matrix.date, source="T")
-    with pytest.raises(FeatureError, match="the same in another order"):
-        frame_to_matrix(frame, (*A25[1:], A25[0]), matrix.date, source="T")
-
-
-def test_a_table_of_other_sessions_is_refused(matrix: FeatureMatrix) -> None:
-    frame = matrix_to_frame(matrix)
-    later = np.append(matrix.date, matrix.date[-1] + np.timedelta64(1, "D"))
-    for date in (later, later[1:], matrix.date[:-1], matrix.date[260:]):
-        with pytest.raises(FeatureError, match=r"T: its 46 sessions are not the last of the \d+"):
-            frame_to_matrix(frame, A25, date, source="T")
-    # Bars that begin later would give other values, but the same sessions.
-    assert frame_to_matrix(frame, A25, matrix.date[1:], source="T").first_row == 253
-
-
-def test_the_code_hash_is_of_the_features_and_the_bars() -> None:
-    assert len(feature_code_hash()) == 64
-    assert feature_code_hash() == feature_code_hash()
-    assert set(feature_libraries()) == {"numpy", "ta-lib"}
 
 
 # --- many symbols -------------------------------------------------------------------------------
@@ -108,6 +79,28 @@ def panel(*symbols: str) -> list[tuple[str, Callable[[], OHLCV]]]:
         (one, loads.get(one, partial(make_bars, 300, seed=number)))
         for number, one in enumerate(symbols)
     ]
+
+
+def store(directory: Path, name: str, matrix: FeatureMatrix) -> Path:
+    path = directory / f"{name}.parquet"
+    buffer = io.BytesIO()
+    matrix_to_frame(matrix).write_parquet(buffer)
+    write_bytes_atomic(path, buffer.getvalue())
+    return path
+
+
+def write_panel(
+    symbols: list[tuple[str, Callable[[], OHLCV]]],
+    features: tuple[Feature, ...],
+    directory: Path,
+    *,
+    n_workers: int,
+) -> Iterator[PanelResult[Path]]:
+    jobs = (
+        PanelJob(symbol, features, load, partial(store, directory, symbol))
+        for symbol, load in symbols
+    )
+    return build_panel(jobs, n_workers=n_workers)
 
 
 def by_name(results: Iterator[PanelResult[Path]]) -> dict[str, PanelResult[Path]]:
@@ -188,15 +181,18 @@ import sys, time
 from functools import partial
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from finscale.features.panel import write_panel
+from finscale.features.panel import PanelJob, build_panel
 from finscale.features.tiers import tier_features
-from slow_bars import load
+from slow_bars import load, store
 
 if __name__ == "__main__":
-    bars = ((str(n), load) for n in range(1000))
+    out = Path("out")
+    out.mkdir()
+    features = tier_features("a25")
+    jobs = (PanelJob(str(n), features, load, partial(store, out, str(n))) for n in range(1000))
     print("started", flush=True)
     try:
-        for one in write_panel(bars, tier_features("a25"), Path("out"), n_workers={n_workers}):
+        for one in build_panel(jobs, n_workers={n_workers}):
             print(one.name, flush=True)
     except KeyboardInterrupt:
         print("stopped", flush=True)
@@ -204,7 +200,15 @@ if __name__ == "__main__":
 
 _SLOW_BARS = """
 import time
+from finscale.features.frame import matrix_to_frame
+from finscale.files import write_bytes_atomic
+from io import BytesIO
 from strategies import make_bars
+
+def store(directory, name, matrix):
+    buffer = BytesIO()
+    matrix_to_frame(matrix).write_parquet(buffer)
+    write_bytes_atomic(directory / (name + ".parquet"), buffer.getvalue())
 
 def load():
     time.sleep(0.1)

@@ -6,7 +6,6 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -287,7 +286,6 @@ PLAIN: dict[str, Callable[..., float]] = {
     "return": lambda bar, n: sum(moves(bar, n)),
     "earlier_return": lambda bar, n: sum(moves(bar, n + 1)[:-1]),
     "close_position": lambda bar: place(bar, 1),
-    "body": lambda bar: (bar[-1]["close"] - bar[-1]["open"]) / (bar[-1]["high"] - bar[-1]["low"]),
     "log_range": lambda bar: math.log(span(bar[-1])),
     "range_ratio": lambda bar, n: ratio_to_mean([span(one) for one in bar], n),
     "log_volatility": lambda bar, n: math.log(math.sqrt(fmean(r**2 for r in moves(bar, n)))),
@@ -298,7 +296,6 @@ PLAIN: dict[str, Callable[..., float]] = {
     "rising_share": lambda bar, n: fmean(one > 0 for one in moves(bar, n)),
     "streak": streak,
     "autocorrelation": autocorrelation,
-    "skewness": lambda bar, n: float(scipy.stats.skew(moves(bar, n))),
     "breakout": breakout,
     "range_overlap": overlap,
     "choppiness": choppiness,

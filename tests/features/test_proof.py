@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from finscale.errors import FeatureError
 from finscale.features.context import context_features
-from finscale.features.proof import find_price_unit, prove
+from finscale.features.proof import find_price_unit, prove, require_causal
 from finscale.features.registry import Feature
 from finscale.features.rolling import rolling_mean
 from finscale.features.tiers import tier_features
@@ -44,21 +45,23 @@ def test_a_sound_feature_has_no_problem() -> None:
 
 def test_built_in_features_have_no_problem(sp500: OHLCV) -> None:
     rng = np.random.default_rng(0)
+    bars = sp500.slice(2000, 3200)
     for feature in tier_features("a25"):
-        assert prove(feature, sp500, [2500, 0, 5029, 254, 4000], rng) == []
-        assert find_price_unit(feature, sp500) is None
+        assert prove(feature, bars, [600, 0, 1198, 254, 1000], rng) == []
+        assert find_price_unit(feature, bars) is None
 
 
 def test_context_features_that_begin_late_have_no_problem() -> None:
-    series = np.exp(0.05 * np.cumsum(np.random.default_rng(1).standard_normal(1500)))
-    series[:600] = np.nan
-    world = dataclasses.replace(WORLD, context={"vix": series})
+    plain = WORLD.slice(500, 1000)
+    series = np.exp(0.05 * np.cumsum(np.random.default_rng(1).standard_normal(500)))
+    series[:200] = np.nan
+    world = dataclasses.replace(plain, context={"vix": series})
     features = context_features("vix", "volatility_index") + context_features("vix", "price")
     for feature in features:
-        rows = [700, 0, 1498, 599, 600, 600 + feature.lookback_bars]
+        rows = [250, 0, 498, 199, 200, 200 + feature.lookback_bars]
         assert prove(feature, world, rows, np.random.default_rng(2)) == []
         assert find_price_unit(feature, world) is None
-        assert only(prove(feature, WORLD, rows, np.random.default_rng(2))) == (
+        assert only(prove(feature, plain, rows, np.random.default_rng(2))) == (
             f"feature {feature.name}: no context series 'vix' beside the bars (there are: none); "
             "join it to them, or choose other features"
         )
@@ -80,34 +83,70 @@ def test_a_look_ahead_is_found(n_bars: int) -> None:
     assert found[0].endswith("; use rows up to t only")
 
 
-def test_a_look_ahead_at_one_of_the_rows_is_enough() -> None:
+def peeking(at: np.ndarray, n_bars: int = 2) -> Callable[[OHLCV], FloatArray]:
+    """A moving average that looks ahead on some sessions only."""
+
     def peek(bars: OHLCV) -> FloatArray:
-        values = np.zeros(len(bars))
-        at = np.flatnonzero(bars.date == WORLD.date[1199])
-        values[at] = bars.close[np.minimum(at + 2, len(bars) - 1)]
+        values = rolling_mean(bars.close, 5) / bars.close
+        rows = np.flatnonzero(np.isin(bars.date, at))
+        values[rows] *= bars.close[np.minimum(rows + n_bars, len(bars) - 1)] / bars.close[rows]
         return values
 
-    assert f"its value on {WORLD.date[1199]} goes from" in only(problems(peek))
-    assert problems(peek, rows=(700, 0, 1498, 1499, 30, 1100)) == []
+    return peek
+
+
+@pytest.mark.parametrize("row", [4, 5, 699, 1199, 1497])
+def test_a_look_ahead_at_a_single_row_is_found(row: int) -> None:
+    session = WORLD.date[row]
+    line = only(problems(peeking(WORLD.date[[row]]), 4, rows=(100, 0)))
+    assert line.startswith(f"feature mine looks ahead: its value on {session} goes from ")
+    assert line.endswith(f" when the bars after {session} are cut off; use rows up to t only")
+
+
+def test_a_rare_look_ahead_is_refused_whatever_the_seed() -> None:
+    # On 2% of the rows; ten of them, changed at random, miss it as often as not.
+    bars = WORLD.head(500)
+    rng = np.random.default_rng(5)
+    for seed in range(20):
+        at = bars.date[rng.choice(np.arange(10, 490), 10, replace=False)]
+        with pytest.raises(FeatureError, match=r"^feature mine looks ahead: "):
+            require_causal(mine(peeking(at), 4), bars, seed)
+        require_causal(mine(peeking(at[:0]), 4), bars, seed)
+
+
+def test_a_look_ahead_below_the_tolerance_is_found_where_the_future_is_changed() -> None:
+    def peek(bars: OHLCV) -> FloatArray:
+        return 1e-9 * np.append(bars.close[1:], bars.close[-1])
+
+    assert only(problems(peek)).startswith("feature mine looks ahead: its value on ")
 
 
 def test_a_look_back_that_is_too_short_is_found() -> None:
     found = problems(lambda bars: np.cumsum(bars.close) / np.arange(1, len(bars) + 1), 5)
-    assert found[-1].startswith(
+    assert only(found).startswith(
         "feature mine remembers more than its look-back of 5 bars: its value on "
-        f"{WORLD.date[700]} goes from "
+        f"{WORLD.date[6]} goes from "
     )
-    assert found[-1].endswith(
-        f" when the bars before {WORLD.date[695]} are cut off; state a longer look-back"
+    assert only(found).endswith(
+        f" when the bars before {WORLD.date[1]} are cut off; state a longer look-back"
     )
+
+
+def test_a_memory_that_a_single_row_has_is_found() -> None:
+    def remembering(bars: OHLCV) -> FloatArray:
+        values = bars.close / bars.open
+        values[bars.date == WORLD.date[901]] = bars.close[0] / bars.open[0]
+        return values
+
+    assert f"bars: its value on {WORLD.date[901]} goes" in only(problems(remembering, 20))
 
 
 @pytest.mark.parametrize("size", [1.0, 1e6])
 def test_a_look_back_is_right_to_one_part_in_a_million(size: float) -> None:
     def remembering(error: float) -> Callable[[OHLCV], FloatArray]:
-        return lambda bars: np.full(len(bars), size * (1 + error * (len(bars) > 100)))
+        return lambda bars: np.full(len(bars), size * (1 + error * (bars.date[0] == WORLD.date[0])))
 
-    # Not a look-ahead check: a single row, the last, has no future.
+    # Not what the changed future is for: a single row, the last, has none.
     assert problems(remembering(0.9e-6), 50, rows=(1499,)) == []
     assert "remembers more" in only(problems(remembering(1.1e-6), 50, rows=(1499,)))
 
@@ -127,8 +166,8 @@ def test_a_value_that_is_not_finite_is_found() -> None:
 
 def test_a_value_that_is_missing_without_the_rest_of_history_is_found() -> None:
     line = problems(lambda bars: rolling_mean(bars.close, 20), 10, rows=(500,))[-1]
-    assert f"its value on {WORLD.date[500]} goes from" in line
-    assert f" to nan when the bars before {WORLD.date[490]} are cut off" in line
+    assert f"its value on {WORLD.date[19]} goes from" in line
+    assert f" to nan when the bars before {WORLD.date[9]} are cut off" in line
 
 
 def test_chance_is_found() -> None:

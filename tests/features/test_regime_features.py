@@ -200,7 +200,6 @@ def volatility_age(world: OHLCV, fast: int, slow: int, most: int) -> float:
 
 
 PLAIN: dict[str, Callable[..., float]] = {
-    "pullback_share": pullback,
     "rally_share": rally,
     "volatility_regime_changes": regime_changes,
     "volatility_ladder": lambda world, _first, _last: ladder(world),
@@ -212,7 +211,6 @@ PLAIN: dict[str, Callable[..., float]] = {
     "trend_sign_persistence": sign_persistence,
     "turbulence_probability": turbulence,
     "wide_range_probability": wide_range,
-    "bull_probability": bull,
     "cusum_rise": lambda world, n: cusum(world, n, 1.0),
     "cusum_fall": lambda world, n: cusum(world, n, -1.0),
     "bars_since_one_percent_rise": lambda world, most: since(
@@ -229,9 +227,6 @@ PLAIN: dict[str, Callable[..., float]] = {
     ),
     "bars_since_three_percent_fall": lambda world, most: since(
         (change(world) <= -0.03).tolist(), most
-    ),
-    "bars_since_weekly_plunge": lambda world, most: since(
-        (change(world, 5) <= -0.05).tolist(), most
     ),
     "bars_since_extreme_return": extreme,
     "swing_regime": lambda world, n, most: swing(world, n, most, 0.05),
@@ -272,7 +267,6 @@ def test_values_are_those_of_the_plain_version(name: str) -> None:
 
 STILL = {
     # Nothing tells rise from fall, or wide from narrow; a frozen market is a calm one.
-    "bull_probability": 0.5,
     "wide_range_probability": 0.5,
     "turbulence_probability": forward([(0.6, 1.6)] * 60, 0.05),
 }
@@ -317,7 +311,6 @@ def test_states_of_volatility() -> None:
 
 def test_a_steady_rise_is_a_bull_market() -> None:
     world = of_returns([0.01] * 300)
-    assert last("bull_probability_60", world) > 0.85
     assert last("momentum_duration_120_130", world) == 1.0
     assert last("trend_sign_persistence_120_20", world) == 1.0
     assert last("trend_following_share_60_20", world) == 1.0

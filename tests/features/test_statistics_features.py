@@ -283,7 +283,6 @@ PLAIN: dict[str, Callable[..., float]] = {
     "extreme_return_share": extreme_share,
     "extreme_gain_share_balance": extreme_balance,
     "tail_asymmetry": lambda world, _n: quantile_skewness(world, 0.05),
-    "quartile_asymmetry": lambda world, _n: quantile_skewness(world, 0.25),
     "tail_weight": tail_weight,
     "mean_median_gap": mean_median_gap,
     "scaled_value_at_risk": value_at_risk,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from finscale.features import trend, trend_crossings, trend_regression, trend_strength
-from finscale.features.averages import dema, hull_average, log_price, tema, wilder_average, wma
+from finscale.features.averages import hull_average, log_price, wilder_average, wma
 from finscale.features.registry import REGISTRY, Feature
 from finscale.features.runs import bars_since_max, bars_since_min, gap, run_length, side, signed_run
 from finscale.market.bars import OHLCV, FloatArray
@@ -37,13 +37,10 @@ from strategies import bars, make_bars
 
 FEATURES = new_features(trend, trend_crossings, trend_regression, trend_strength)
 RECURSIVE = {
-    "alligator_mouth_5_13",
-    "dema_distance_20",
     "directional_balance_14",
     "directional_movement_down_14",
     "directional_movement_up_14",
     "heikin_ashi_body",
-    "tema_distance_15",
     "trend_strength_7",
     "trend_strength_change_7_10",
 }
@@ -58,12 +55,6 @@ def hull(p: Plain, n: int) -> float:
 def double(values: list[float], n: int) -> float:
     once = ema(values, n)
     return 2 * once[-1] - ema(once, n)[-1]
-
-
-def triple(values: list[float], n: int) -> float:
-    once = ema(values, n)
-    twice = ema(once, n)
-    return 3 * once[-1] - 3 * twice[-1] + ema(twice, n)[-1]
 
 
 def curvature(p: Plain, n: int, step: int) -> float:
@@ -100,11 +91,6 @@ def cloud_distance(p: Plain, fast: int, base: int, slow: int) -> float:
 def cloud_thickness(p: Plain, fast: int, base: int, slow: int) -> float:
     one, other = spans(p, fast, base, slow)
     return (one - other) / p.last
-
-
-def alligator(p: Plain) -> float:
-    lips, jaw = average(p.middle, 1 / 5), average(p.middle, 1 / 13)
-    return (lips[-4] - jaw[-9]) / p.last
 
 
 def rainbow(p: Plain, n: int) -> float:
@@ -268,11 +254,6 @@ METHODS: dict[str, PlainFeature] = {
     "sma_distance": lambda p, n: p.last / sma(p, n) - 1,
     "hull_distance": lambda p, n: 1 - hull(p, n) / p.last,
     "hull_slope": lambda p, n: (hull(p, n) - hull(p.back(1), n)) / p.last,
-    "dema_distance": lambda p, n: 1 - double(p.close, n) / p.last,
-    "tema_distance": lambda p, n: 1 - triple(p.close, n) / p.last,
-    "sma_distance_in_true_ranges": lambda p, n: ratio(
-        plain_gap(p.last, sma(p, n)), mean(p.true_ranges[-n:]), 0.0
-    ),
     "sma_ratio": lambda p, fast, slow: sma(p, fast) / sma(p, slow) - 1,
     "sma_slope": lambda p, n, step: math.log(sma(p, n) / sma(p.back(step), n)),
     "sma_curvature": curvature,
@@ -286,7 +267,6 @@ METHODS: dict[str, PlainFeature] = {
     ),
     "ichimoku_cloud_distance": cloud_distance,
     "ichimoku_cloud_thickness": cloud_thickness,
-    "alligator_mouth_5_13": alligator,
     "rainbow_oscillator": rainbow,
     "heikin_ashi_body": heikin_ashi,
     "qstick": qstick,
@@ -310,7 +290,6 @@ METHODS: dict[str, PlainFeature] = {
     "time_correlation": lambda p, n: correlation(logs(p, n)),
     "kendall_trend": kendall,
     "quadratic_bend": bend,
-    "forecast_oscillator": forecast,
     "bars_since_sma_cross": lambda p, n, cap: plain_signed_run(sides(p, n, cap), cap),
     "bars_since_averages_cross": cross,
     "return_since_sma_cross": return_since_cross,
@@ -436,15 +415,20 @@ def test_bars_since_an_extreme(n_bars: int) -> None:
     assert np.isnan(bars_since_max(values[: n_bars - 1], n_bars)).all()
 
 
+def test_the_age_of_the_largest() -> None:
+    values = np.array([5.0, 1.0, 3.0, 3.0, 2.0, np.nan, 1.0, 4.0, 4.0, 3.0])
+    found = bars_since_max(values, 3)
+    unknown = [np.nan] * 2
+    np.testing.assert_array_equal(found, [*unknown, 2.0, 0.0, 1.0, *unknown, np.nan, 0.0, 1.0])
+
+
 def test_averages_of_a_line_lie_on_it_or_behind() -> None:
     line_: FloatArray = np.arange(400.0)
     # The centre of gravity of weights 1 … n lies (n - 1) / 3 rows back.
     np.testing.assert_allclose(wma(line_, 10)[9:], line_[9:] - 3.0)
     # Hull's average of 16: 2 * 7/3 back less 15/3 back, less one more for the last smoothing.
     np.testing.assert_allclose(hull_average(line_, 16)[18:], line_[18:] - 2 * 7 / 3 + 5 - 1)
-    # An exponential average is (n - 1) / 2 rows late, the double and triple ones are not.
-    np.testing.assert_allclose(dema(line_, 9)[300:], line_[300:], atol=1e-9)
-    np.testing.assert_allclose(tema(line_, 9)[300:], line_[300:], atol=1e-9)
+    # Wilder's average is n - 1 rows late.
     np.testing.assert_allclose(wilder_average(line_, 5)[300:], line_[300:] - 4, atol=1e-9)
 
 

@@ -237,11 +237,9 @@ def abdi_ranaldo(tail: Tail, n: int) -> float:
 
 
 IDEAS: dict[str, Plain] = {
-    "volume_ratio": lambda t, n: log_volume(t.vo[-1], mean(t.vo[-n:])),
     "average_volume_ratio": lambda t, n, m: log_volume(mean(t.vo[-n:]), mean(t.vo[-m:])),
     "volume_change": change,
     "volume_trend": trend,
-    "volume_oscillator": oscillator,
     "volume_variation": lambda t, n: or_else(math.sqrt(variance(t.vo[-n:])), mean(t.vo[-n:]), 0.0),
     "volume_change_dispersion": change_dispersion,
     "volume_rank": lambda t, n: rank(t.vo[-n:]),
@@ -268,7 +266,6 @@ IDEAS: dict[str, Plain] = {
     "positive_volume_return": lambda t, n: return_where(t, n, 1),
     "negative_volume_return": lambda t, n: return_where(t, n, -1),
     "order_imbalance": lambda t, n: weighted(abs(bulk(t, n)), t.vo[-n:], 0.0),
-    "net_buying": lambda t, n: weighted(bulk(t, n), t.vo[-n:], 0.0),
     "signed_volume_autocorrelation": lambda t, n: corr(signed(t, n), signed(t.until(1), n)),
     "illiquidity_ratio": illiquidity,
     "money_volume_ratio": lambda t, n, m: log_volume(
@@ -423,8 +420,7 @@ def test_imbalance_of_one_sided_trade() -> None:
     returns = rng.normal(0.0, 0.01, 300)
     traded = np.where(returns > 0, 9.0, 1.0)
     world = make(np.exp(np.cumsum(returns)).tolist(), traded.tolist())
-    # Nine tenths of the volume bought, one tenth sold; |2 Phi(z) - 1| is uniform, so one half.
-    assert value("net_buying_120", world) == pytest.approx(0.4, abs=0.12)
+    # |2 Phi(z) - 1| is uniform, so one half.
     assert value("order_imbalance_50", world) == pytest.approx(0.5, abs=0.12)
 
 

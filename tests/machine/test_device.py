@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,6 +12,7 @@ from finscale.machine import device
 from finscale.machine.device import (
     choose_device,
     choose_precision,
+    cpu_quota,
     n_cores,
     usable_memory_bytes,
     use_threads,
@@ -126,9 +128,38 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set_to == [3, 7]
 
 
-def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_those_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(device, "_CPU_MAX", tmp_path / "none")
     monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 5}, raising=False)
     assert n_cores() == 2
     monkeypatch.delattr(device.os, "sched_getaffinity")
     monkeypatch.setattr(device.os, "cpu_count", lambda: None)
     assert n_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "quota", "cores"),
+    [
+        ("max 100000\n", None, 8),
+        ("200000 100000\n", 2.0, 2),
+        ("50000 20000\n", 2.5, 2),
+        ("50000 100000\n", 0.5, 1),
+        ("6400000 100000\n", 64.0, 8),
+        ("", None, 8),
+    ],
+)
+def test_a_container_has_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    content: str,
+    quota: float | None,
+    cores: int,
+) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(device, "_CPU_MAX", path)
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert cpu_quota() == quota
+    assert n_cores() == cores

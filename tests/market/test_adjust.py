@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from market_files import FIXTURES, SPY, load_one
 
-from finscale.market.adjust import adjust_prices, find_adjustment_faults, find_unused_adjustment
+from finscale.market.adjust import (
+    adjust_prices,
+    find_adjustment_faults,
+    find_unnamed_splits,
+    find_unused_adjustment,
+)
 from finscale.market.bars import OHLCV
 from finscale.market.check import validate_bars
 from strategies import bars, to_frame
@@ -90,6 +97,26 @@ def test_a_file_that_is_not_of_its_layout_is_found_out(
     assert adjusted["close"].to_list() == pytest.approx(frame["adj_close"].to_list())
     expected = 60.0 * ratio if raw else 60.0
     assert adjusted["volume"].to_list() == pytest.approx([expected] * 5 + [60.0] * 5)
+
+
+@pytest.mark.parametrize("ratio", [1.2, 2.0, 0.5, 10.0])
+def test_a_split_that_the_file_does_not_name_is_warned_of(ratio: float, tmp_path: Path) -> None:
+    frame = split_bars(ratio, raw=True)
+    assert find_unnamed_splits(frame, name="Adj Close") == ()
+    [found] = find_unnamed_splits(frame.drop("split"), name="Adj Close")
+    assert (found.kind, found.severity, found.rows) == ("unnamed_split", "warning", (6,))
+    path = tmp_path / "A.csv"
+    columns = ("date", "open", "high", "low", "close", "adj_close", "volume")
+    names = dict.fromkeys(columns) | {"adj_close": "Adj Close"}
+    frame.select(columns).rename({old: new or old for old, new in names.items()}).write_csv(path)
+    loaded = load_one(path, prices="adjusted", calendar=None)
+    assert loaded.bars["close"].to_list() == pytest.approx([100.0] * 10)
+    assert "unnamed_split" in [one.kind for one in loaded.warnings]
+
+
+def test_a_dividend_is_no_split() -> None:
+    frame = split_bars(1.0, raw=False, dividend_frac=0.16).drop("split")
+    assert find_unnamed_splits(frame, name="Adj Close") == ()
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 0.0, -1.0, float("inf")])

@@ -213,6 +213,51 @@ def test_names_that_differ_in_case_only_are_refused(catalog: Catalog) -> None:
 # --- Rebuilds -----------------------------------------------------------------------------------
 
 
+def test_a_name_taken_in_another_case_while_waiting_is_refused(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower = SPY.with_columns(symbol=pl.lit("spy"))
+    real = catalog_module.waiting_lock
+
+    def late(path: Path) -> Any:
+        # Another process is faster by a hair.
+        monkeypatch.setattr(catalog_module, "waiting_lock", real)
+        catalog.register("spy.OHLCV.daily", lower, source="other", provenance={})
+        return real(path)
+
+    monkeypatch.setattr(catalog_module, "waiting_lock", late)
+    with pytest.raises(DataError, match=r"SPY\.OHLCV\.daily is there as spy\.OHLCV\.daily"):
+        add(catalog)
+    assert [one.name for one in catalog.entries()] == ["spy.OHLCV.daily"]
+
+
+def test_invalid_bars_are_refused_and_rounded_ones_widened(catalog: Catalog) -> None:
+    high = SPY["high"].to_list()
+    body = max(SPY["open"][3], SPY["close"][3])
+    high[3] = body * 0.9
+    wrong = SPY.with_columns(high=pl.Series(high))
+    with pytest.raises(DataError) as caught:
+        add(catalog, wrong)
+    assert str(caught.value).startswith(f"data set {NAME}: row 4 ({SPY['date'][3]}): high is below")
+    with pytest.raises(DataError, match=r"date is before the row above"):
+        add(catalog, SPY.reverse())
+    assert catalog.entries() == []
+    high[3] = body * (1 - 5e-7)
+    entry, _ = add(catalog, SPY.with_columns(high=pl.Series(high)))
+    assert catalog.read(entry)["high"][3] == body
+
+
+@pytest.mark.parametrize("scale", ["weekly", "intraday"])
+def test_bars_are_daily(catalog: Catalog, scale: str) -> None:
+    with pytest.raises(DataError) as caught:
+        catalog.register(f"SPY.OHLCV.{scale}", SPY, source="test", provenance={})
+    assert str(caught.value) == (
+        f"data set SPY.OHLCV.{scale}: bars are kept as daily ones, and coarser ones made from "
+        "them; name it SPY.OHLCV.daily"
+    )
+    assert not catalog.root.exists()
+
+
 def test_a_rebuild_is_recognised(catalog: Catalog) -> None:
     first, _ = add(catalog)
     before = tree(catalog.root)

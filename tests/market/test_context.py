@@ -3,14 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finscale.errors import DataError
 from finscale.market.bars import OHLCV, FloatArray
-from finscale.market.context import join_context
-from strategies import make_bars
+from finscale.market.context import join_context, join_series
+from finscale.study_data import ContextSeries
+from strategies import make_bars, to_frame
 
 SESSIONS = ["2018-01-02", "2018-01-03", "2018-01-04", "2018-01-05", "2018-01-08"]
 
@@ -206,3 +208,20 @@ def test_no_later_value_is_ever_seen(
     if np.isfinite(found[row]):
         past = join(days[is_past], values[is_past], bars.head(row + 1))
         np.testing.assert_array_equal(past, found[: row + 1])
+
+
+def test_a_series_is_joined_as_its_settings_say() -> None:
+    closes = to_frame(make_bars(5)).with_columns(
+        date=pl.Series(np.array(SESSIONS, "datetime64[D]"))
+    )
+    series = ContextSeries(
+        name="gold",
+        kind="price",
+        source="bundled",
+        symbol="G",
+        max_staleness_days=0,
+        lag_sessions=1,
+    )
+    found = join_series(bars_on(SESSIONS), series, closes, source="x").context["gold"]
+    assert found[1:].tolist() == closes["close"].to_list()[:-1]
+    assert np.isnan(found[0])

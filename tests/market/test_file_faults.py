@@ -233,8 +233,9 @@ def test_volume_is_filled_in_for_the_symbol_that_lacks_it() -> None:
         (
             "split.csv",
             (
-                "row 4 (2024-01-05): the price jumps overnight as in a split; check it; where "
-                "prices are not adjusted for it, take adjusted ones (--prices adjusted)"
+                "row 4 (2024-01-05): the price jumps overnight as in a split, or to another level "
+                "altogether; check it; where prices are not adjusted for it, take adjusted ones "
+                "(--prices adjusted)"
             ),
         ),
         (
@@ -257,8 +258,8 @@ def test_volume_is_filled_in_for_the_symbol_that_lacks_it() -> None:
 def test_what_is_odd_is_kept_and_said(name: str, warning: str | None) -> None:
     loaded = load_one(FIXTURES / "odd" / name)
     lines = describe_findings(loaded.warnings).splitlines()
-    few = f"warning: only {len(loaded.bars)} bars, and features look back up to 254; "
-    few += "give at least 500, better some thousand"
+    few = f"warning: only {len(loaded.bars)} bars, and features look back over a year of "
+    few += "them; give at least 500, better some thousand"
     expected = [few] if warning is None else [few, f"warning: {warning}"]
     if name == "weekly.csv":
         lines = [line for line in lines if "sessions of XNYS" not in line]

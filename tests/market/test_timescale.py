@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -53,19 +54,54 @@ def test_daily_bars_stay_as_they_are() -> None:
 
 
 def test_a_block_is_labelled_by_its_last_session_and_an_incomplete_one_is_left_out() -> None:
+    # Weekdays 12523 to 12527 since 1970: 2 divides 12524, 3 divides 12525, 5 divides 12525.
     frame = on(["2018-01-02", "2018-01-03", "2018-01-04", "2018-01-05", "2018-01-08"])
     assert resample(frame, "2d").rows() == [
-        ("X", dt.date(2018, 1, 3), 9.75, 11.5, 9.5, 11.0, 3.0),
-        ("X", dt.date(2018, 1, 5), 11.75, 13.5, 11.5, 13.0, 12.0),
+        ("X", dt.date(2018, 1, 2), 9.75, 10.5, 9.5, 10.0, 1.0),
+        ("X", dt.date(2018, 1, 4), 10.75, 12.5, 10.5, 12.0, 6.0),
+        ("X", dt.date(2018, 1, 8), 12.75, 14.5, 12.5, 14.0, 24.0),
     ]
-    assert resample(frame, "3d").rows() == [("X", dt.date(2018, 1, 4), 9.75, 12.5, 9.5, 12.0, 7.0)]
-    assert resample(frame, "5d").rows() == [("X", dt.date(2018, 1, 8), 9.75, 14.5, 9.5, 14.0, 31.0)]
+    assert resample(frame, "3d").rows() == [
+        ("X", dt.date(2018, 1, 3), 9.75, 11.5, 9.5, 11.0, 3.0),
+        ("X", dt.date(2018, 1, 8), 11.75, 14.5, 11.5, 14.0, 28.0),
+    ]
+    assert resample(frame, "5d").rows() == [("X", dt.date(2018, 1, 3), 9.75, 11.5, 9.5, 11.0, 3.0)]
 
 
-def test_a_history_that_begins_elsewhere_regroups_the_blocks() -> None:
-    frame = on(weekdays("2018-01-01", 12))
-    assert set(dates_of(resample(frame[1:], "2d"))).isdisjoint(dates_of(resample(frame, "2d")))
-    assert dates_of(resample(frame[2:], "2d")) == dates_of(resample(frame, "2d"))[1:]
+def test_blocks_are_counted_in_weekdays_since_1970() -> None:
+    days = weekdays("1969-01-01", 800)
+    for n in (2, 3, 5):
+        ends = [day for day in days if (np.busday_count("1970-01-01", day) + 1) % n == 0]
+        assert dates_of(resample(on(days), f"{n}d")) == ends
+
+
+def test_a_holiday_makes_a_shorter_block_and_moves_no_other() -> None:
+    days = weekdays("2018-01-01", 60)
+    whole = dates_of(resample(on(days), "3d"))
+    missing = [day for day in days if day not in ("2018-01-15", whole[7])]
+    found = resample(on(missing), "3d")
+    # Without its last session a block ends with the one before; the next weekday completes it.
+    before = days[days.index(whole[7]) - 1]
+    assert dates_of(found) == [*whole[:7], before, *whole[8:]]
+
+
+@pytest.mark.parametrize("scale", ["2d", "3d", "5d"])
+def test_symbols_of_a_panel_end_their_bars_on_the_same_days(scale: str) -> None:
+    days = weekdays("2018-01-01", 100)
+    whole = dates_of(resample(on(days), scale))
+    for start in range(1, 12):
+        assert dates_of(resample(on(days[start:]), scale)) == [d for d in whole if d >= days[start]]
+
+
+@settings(max_examples=60)
+@given(world=bars(70, 150), start=st.integers(0, 60))
+@pytest.mark.parametrize("scale", COARSE)
+def test_where_the_history_begins_moves_the_first_bar_only(
+    scale: str, world: OHLCV, start: int
+) -> None:
+    frame = to_frame(world)
+    whole, part = resample(frame, scale), resample(frame[start:], scale)
+    assert part[1:].equals(whole[whole.height - part.height + 1 :])
 
 
 def test_weeks_end_with_their_last_session() -> None:
@@ -177,7 +213,7 @@ def test_an_unknown_scale_is_refused() -> None:
 @pytest.mark.parametrize("scale", ["5d", "weekly", "monthly"])
 def test_too_short_a_history_is_refused(scale: str) -> None:
     with pytest.raises(DataError) as caught:
-        resample(on(["2018-01-02", "2018-01-03"]), scale)
+        resample(on(["2018-01-08", "2018-01-09"]), scale)
     assert str(caught.value) == (
         f"2 daily bars make no complete {scale} bar; give a longer history or choose a finer time "
         "scale"

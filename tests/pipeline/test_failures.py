@@ -8,7 +8,7 @@ import pytest
 from finscale.errors import RunDirectoryError
 from finscale.files import read_json
 from finscale.pipeline import results
-from finscale.pipeline import run as pipeline_run
+from finscale.pipeline import work as pipeline_run
 from finscale.pipeline.status import experiment_states
 from finscale.rundir import RunDirectory
 from tiny import NAMES, raw_records, run_tiny, tiny_study

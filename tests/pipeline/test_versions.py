@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from finscale.dataset.sources import pin_versions
+from finscale.dataset.sources import keep_pins, pin_versions
 from finscale.errors import DataError, StudyError
 from finscale.files import read_json
 from finscale.market.catalog import Catalog
@@ -98,3 +98,25 @@ def test_a_data_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_version_of_a_symbol_that_the_study_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"data.versions: QQQ is not among data.symbols"):
         pin_versions(tiny_study(changes(tmp_path, versions={"QQQ": 1})))
+
+
+def test_a_newer_version_that_is_damaged_does_not_stop_a_run(tmp_path: Path) -> None:
+    root, out = tmp_path / "data", tmp_path / "run"
+    bars = load_bundled("SP500").bars
+    register(root, bars[:-100])
+    run_tiny(out, changes(root))
+    register(root, bars)
+    [manifest] = root.rglob("v0002.json")
+    manifest.write_text("{")
+    run_tiny(out, changes(root))
+    assert load_study(out / "study.yaml").data.model_dump()["versions"] == {"SP500": 1}
+
+
+def test_pins_of_another_catalogue_mean_nothing(tmp_path: Path) -> None:
+    bars = load_bundled("SP500").bars
+    register(tmp_path / "one", bars[:-100])
+    for stop in (-50, -1):
+        register(tmp_path / "other", bars[:stop])
+    earlier = pin_versions(tiny_study(changes(tmp_path / "one")))
+    moved = keep_pins(tiny_study(changes(tmp_path / "other")), earlier)
+    assert pin_versions(moved).data.model_dump()["versions"] == {"SP500": 2}

@@ -1,33 +1,37 @@
 """The baselines, under one contract: fitted on training rows, probabilities for any rows.
 
 A baseline sees the features of row t alone (the last row of the transformer's window), scaled the
-same way. None is tuned; none sees a validation or test label.
+same way. What it has to choose it chooses inside the training rows, by cross-validation ordered in
+time (`finscale.baselines.folds`); none sees a validation or test label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
+from finscale.baselines.folds import Dates, FloatArray, one_thread
+from finscale.baselines.strength import choose_strength, exact, logistic
+from finscale.baselines.trees import (
+    boosting,
+    choose_leaf_size,
+    choose_n_iterations,
+    forest,
+    gains_from_threads,
+    in_order,
+)
 from finscale.dataset.cell import CellData
 from finscale.splits import IntArray
 from finscale.study import BaselineName
 
-FloatArray = NDArray[np.float64]
-
 
 class Classifier(Protocol):
     """The part of scikit-learn's contract that is used."""
-
-    def fit(self, x_NF: NDArray[np.float32], y_N: NDArray[np.float32]) -> object:
-        """Fit on training rows."""
 
     def predict_proba(self, x_NF: NDArray[np.float32]) -> FloatArray:
         """Return N × 2 probabilities of labels 0 and 1."""
@@ -43,26 +47,53 @@ VOLATILITY = (
 )
 
 
-def _logistic() -> LogisticRegression:
-    return LogisticRegression(max_iter=2000)
+class _Training(NamedTuple):
+    """What a baseline is fitted on."""
+
+    x_NF: NDArray[np.float32]
+    y_N: NDArray[np.float32]
+    dates_N: Dates
+    horizon_bars: int
 
 
-_CLASSIFIERS: dict[BaselineName, Callable[[int], Classifier]] = {
-    "base_rate": lambda _: DummyClassifier(strategy="prior"),
-    "logistic_volatility": lambda _: _logistic(),
-    "logistic_all": lambda _: _logistic(),
-    "random_forest": lambda seed: RandomForestClassifier(
-        n_estimators=500, min_samples_leaf=20, n_jobs=-1, random_state=seed
-    ),
-    "gradient_boosting": lambda seed: HistGradientBoostingClassifier(
-        learning_rate=0.03, max_iter=100, max_leaf_nodes=8, min_samples_leaf=40, random_state=seed
-    ),
+_Fitted = tuple[Classifier, dict[str, float]]
+
+
+def _fit_base_rate(training: _Training, _: int) -> _Fitted:
+    return DummyClassifier(strategy="prior").fit(training.x_NF, training.y_N), {}
+
+
+def _fit_logistic(training: _Training, _: int) -> _Fitted:
+    strength = choose_strength(*training)
+    with one_thread():
+        model = logistic(strength).fit(exact(training.x_NF), training.y_N)
+    return model, {"C": strength}
+
+
+def _fit_forest(training: _Training, seed: int) -> _Fitted:
+    leaf_size = choose_leaf_size(*training, seed)
+    model = forest(leaf_size, seed, len(training.y_N)).fit(training.x_NF, training.y_N)
+    return in_order(model), {"min_samples_leaf": leaf_size}
+
+
+def _fit_boosting(training: _Training, seed: int) -> _Fitted:
+    with one_thread():
+        n_iterations = choose_n_iterations(*training, seed)
+    threads: AbstractContextManager[object] = (
+        nullcontext() if gains_from_threads(len(training.y_N)) else one_thread()
+    )
+    with threads:
+        model = boosting(n_iterations, seed).fit(training.x_NF, training.y_N)
+    return model, {"max_iter": n_iterations}
+
+
+_FIT: dict[BaselineName, Callable[[_Training, int], _Fitted]] = {
+    "base_rate": _fit_base_rate,
+    "logistic_volatility": _fit_logistic,
+    "logistic_all": _fit_logistic,
+    "random_forest": _fit_forest,
+    "gradient_boosting": _fit_boosting,
 }
-
-
-def _one_openmp_thread() -> threadpool_limits:
-    """Boosting on a few thousand rows gains nothing from threads, and waits for them when busy."""
-    return threadpool_limits(1, user_api="openmp")
 
 
 class FittedBaseline:
@@ -76,19 +107,29 @@ class FittedBaseline:
         The cell.
     seed
         Of the forest's and the boosting's random draws; the others have none.
+
+    Attributes
+    ----------
+    chosen
+        What was chosen inside the training rows: ``C``, the inverse L2 strength, of a logistic
+        regression; ``min_samples_leaf`` of the forest; ``max_iter`` of the boosting.
     """
 
     def __init__(self, name: BaselineName, data: CellData, seed: int) -> None:
         self._data = data
-        chosen = VOLATILITY if name == "logistic_volatility" else data.feature_names
-        self._columns = np.array([data.feature_names.index(one) for one in chosen])
-        self._classifier = _CLASSIFIERS[name](seed)
-        with _one_openmp_thread():
-            self._classifier.fit(self._features(data.split.train), data.labels_T[data.split.train])
+        seen = VOLATILITY if name == "logistic_volatility" else data.feature_names
+        self._columns = np.array([data.feature_names.index(one) for one in seen])
+        rows = data.split.train
+        training = _Training(
+            self._features(rows), data.labels_T[rows], data.date[rows], data.cell.horizon_bars
+        )
+        self.chosen: dict[str, float]
+        self._classifier, self.chosen = _FIT[name](training, seed)
 
     def predict(self, rows: IntArray) -> FloatArray:
         """Return the probability of label 1 at anchor rows."""
-        probabilities = self._classifier.predict_proba(self._features(rows))[:, 1]
+        with one_thread():
+            probabilities = self._classifier.predict_proba(self._features(rows))[:, 1]
         return probabilities.astype(np.float64)
 
     def _features(self, rows: IntArray) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from finscale import __version__
-from finscale.cli import data, features, inspect, plan, run
+from finscale.cli import data, features, imported, inspect, plan, run, scripts
 
 app = typer.Typer(
     name="finscale",
@@ -19,6 +19,8 @@ plan.register(app)
 inspect.register(app)
 data.register(app)
 features.register(app)
+scripts.register(app)
+imported.register(app)
 
 
 def _print_version(wanted: bool) -> None:

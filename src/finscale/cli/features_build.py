@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from finscale.cli.output import print_json
 from finscale.cli.run import JSON
 from finscale.errors import FeatureError, FinscaleError
 from finscale.features.context import ContextKind
 from finscale.features.panel import PanelResult, build_panel
-from finscale.features.processed import ContextSource, Registered, feature_jobs
+from finscale.features.processed import Registered, feature_jobs
 from finscale.machine.device import n_cores
 from finscale.market.catalog import Catalog
+from finscale.market.findings import describe_findings
 from finscale.market.manifest import Entry
-from finscale.market.names import parse_name
+from finscale.market.names import bars_name, parse_name
+from finscale.study_data import MAX_STALENESS_DAYS, ContextSeries
 
 SYMBOLS = typer.Argument(None, metavar="SYMBOL...", help="Symbols in the catalogue.")
 ALL = typer.Option(False, "--all", help="Every symbol that has daily bars.")
@@ -32,7 +35,9 @@ CONTEXT = typer.Option(
     help="Add features of a series, such as vix=VIX.OHLCV.daily; may be repeated. It is read as a "
     "volatility index in percent a year unless ':price' follows.",
 )
-STALENESS = typer.Option(4, "--max-staleness-days", min=0, help="Age a series' value may have.")
+STALENESS = typer.Option(
+    MAX_STALENESS_DAYS, "--max-staleness-days", min=0, help="Age a series' value may have."
+)
 LAG = typer.Option(0, "--context-lag", min=0, help="Sessions by which series are seen later.")
 
 
@@ -60,7 +65,12 @@ def build(
             scale=scale,
             version=version,
             context=[
-                _context(text, max_staleness_days=max_staleness_days, lag_sessions=context_lag)
+                _context(
+                    text,
+                    catalog,
+                    max_staleness_days=max_staleness_days,
+                    lag_sessions=context_lag,
+                )
                 for text in context
             ],
         )
@@ -71,7 +81,7 @@ def build(
         if one.value is None:
             typer.echo(f"{one.name}: FAILED: {_reason(one.error)}", err=True)
         elif not as_json:
-            typer.echo(_line(*one.value))
+            typer.echo("\n".join(_lines(*one.value)))
     if as_json:
         print_json([_as_dict(one) for one in results])
     _raise_failures(results)
@@ -92,26 +102,42 @@ def _symbols(catalog: Catalog, named: list[str], *, every: bool) -> list[str]:
     return found
 
 
-def _context(text: str, *, max_staleness_days: int, lag_sessions: int) -> ContextSource:
+def _context(
+    text: str, catalog: Path, *, max_staleness_days: int, lag_sessions: int
+) -> ContextSeries:
     """Read ``vix=VIX.OHLCV.daily`` or ``dji=^DJI.OHLCV.daily:price``."""
-    series, equals, rest = text.partition("=")
+    name, equals, rest = text.partition("=")
     data_set, colon, kind = rest.partition(":")
     kinds: dict[str, ContextKind] = {"": "volatility_index", ":price": "price"}
-    if not (series and equals and data_set) or colon + kind not in kinds:
+    if not (name and equals and data_set) or colon + kind not in kinds:
         raise FeatureError(
             f"--context: got {text!r}; write NAME=DATASET or NAME=DATASET:price, such as "
             "vix=VIX.OHLCV.daily"
         )
-    return ContextSource(
-        series.lower(), data_set, kinds[colon + kind], max_staleness_days, lag_sessions
-    )
+    symbol = parse_name(data_set).symbol
+    if data_set != bars_name(symbol):
+        raise FeatureError(f"--context: got {text!r}; a series is daily bars: {bars_name(symbol)}")
+    try:
+        return ContextSeries(
+            name=name.lower(),
+            kind=kinds[colon + kind],
+            source="catalog",
+            catalog=catalog,
+            symbol=symbol,
+            max_staleness_days=max_staleness_days,
+            lag_sessions=lag_sessions,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise FeatureError(f"--context: got {text!r}; {fault}") from error
 
 
-def _line(entry: Entry, is_new: bool) -> str:
-    return (
+def _lines(entry: Entry, is_new: bool) -> list[str]:
+    line = (
         f"{entry.label}: {'registered' if is_new else 'unchanged'}, {entry.n_columns - 1} features "
         f"× {entry.n_rows:,} rows, {entry.first_date} to {entry.last_date}"
     )
+    return [line, *(f"  {one}" for one in describe_findings(entry.warnings).splitlines())]
 
 
 def _as_dict(result: PanelResult[Registered]) -> dict[str, Any]:
@@ -132,6 +158,7 @@ def _as_dict(result: PanelResult[Registered]) -> dict[str, Any]:
         "content_hash": entry.content_hash,
         "code_hash": entry.code_hash,
         "lineage": list(entry.lineage),
+        "warnings": [one.as_dict() for one in entry.warnings],
         "duration_s": round(result.duration_s, 3),
     }
 

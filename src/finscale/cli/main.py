@@ -35,3 +35,7 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> None:
     sys.stderr.write(f"finscale: {message}\n")
     sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -32,7 +33,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left:
             name, justify="left" if text else "right", no_wrap=not text, overflow="fold"
         )
     for row in rows:
-        table.add_row(*row)
+        # A cell is text: "finscale[ray]" holds no markup.
+        table.add_row(*map(escape, row))
     terminal = Console()
     # Piped into a file or a pager, a table is as wide as it needs to be.
     console = terminal if terminal.is_terminal else Console(width=240)

@@ -14,14 +14,14 @@ from finscale.features.tiers import tier_features
 from finscale.ladder.budgets import parse_budget
 from finscale.ladder.extremes import extremes
 from finscale.ladder.grid import architectures_within, default_grid
-from finscale.machine.doctor import examine
+from finscale.machine.doctor import Finding, examine
 from finscale.models.architecture import InputShape
 from finscale.models.cost import (
     count_parameters,
     training_flops_per_sample,
     training_memory_bytes,
 )
-from finscale.preview import preview_study
+from finscale.preview import needs_of, preview_study
 from finscale.study import Features, Patches, Windows
 from finscale.study_file import load_study
 from finscale.units import bytes_text, count_text, duration_text, flops_text
@@ -60,16 +60,18 @@ def preview(study: Path = STUDY, overrides: list[str] = SET, as_json: bool = JSO
             f"{bytes_text(one.memory_bytes_min)} … {bytes_text(one.memory_bytes_max)}",
             f"{flops_text(one.flops_per_sample_min)} … {flops_text(one.flops_per_sample_max)}",
             f"≤ {flops_text(one.training_flops_max)}",
-            f"~ {duration_text(one.time_estimate_s)}",
+            f"{duration_text(one.time_min_s)} … {duration_text(one.time_max_s)}",
         )
         for one in previews
     ]
     print_table(header, rows)
-    total = sum(one.time_estimate_s for one in previews)
+    needs = needs_of(previews)
     typer.echo(
-        f"\nExperiments: {len(previews)}. Time: about {duration_text(total)} on this machine "
-        "if every run were at the costliest architecture and went to its last epoch; most stop "
-        "early, and tiny models take longer than their FLOPs say.\n"
+        f"\nExperiments: {len(previews)}. Time: {duration_text(needs.time_min_s)} to "
+        f"{duration_text(needs.time_max_s)} on this machine, a rough estimate from FLOPs: the "
+        "longer one if every run is at the costliest architecture and goes to its last epoch; "
+        "small models on a GPU can take longer still.\n"
+        f"Disk: up to {bytes_text(needs.disk_bytes)} in the run directory.\n"
         "Memory: the lightest architecture with one sample at a time … the heaviest with the whole "
         "effective batch."
     )
@@ -129,8 +131,14 @@ def doctor(as_json: bool = JSON) -> None:
     if as_json:
         print_json([one.as_dict() for one in findings])
     else:
-        rows = [("ok" if one.ok else "FAILED", one.name, one.detail) for one in findings]
-        print_table(("", "check", "found"), rows, n_left=3)
+        rows = [(_verdict(one), one.name, one.detail, one.fix) for one in findings]
+        print_table(("", "check", "found", "what to do"), rows, n_left=4)
     failed = [one.name for one in findings if not one.ok]
     if failed:
         raise FinscaleError(f"{', '.join(failed)}: not in order, see above")
+
+
+def _verdict(finding: Finding) -> str:
+    if not finding.ok:
+        return "FAILED"
+    return "hint" if finding.fix else "ok"

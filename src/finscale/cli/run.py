@@ -6,6 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import typer
 
@@ -13,7 +14,8 @@ from finscale.cli.live import watching
 from finscale.cli.output import print_json, print_table
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.files import exclusive_lock, write_text_atomic
-from finscale.pipeline.run import RunOutcome, Stage, run_study
+from finscale.pipeline.run import RunOutcome, run_study, work_on
+from finscale.pipeline.work import Stage
 from finscale.report.summary import summary_table
 from finscale.rundir import RunDirectory
 from finscale.study import Study
@@ -25,13 +27,20 @@ OUT = typer.Option(None, help="Run directory.", show_default="runs/NAME")
 SET = typer.Option([], "--set", metavar="A.B=C", help="Override a setting; may be repeated.")
 ONLY = typer.Option("*", help="Run only experiments whose name matches this pattern.")
 FROM = typer.Option(1, "--from", help="Start from the n-th experiment.")
+ORDER = typer.Option(
+    [], "--order", metavar="PATTERN", help="Run matching experiments first; may be repeated."
+)
+STAGE = typer.Option(
+    ["search", "train", "evaluate"], "--stage", help="search, train or evaluate; may be repeated."
+)
+WORKERS = typer.Option(1, min=1, help="Processes that share the work.")
 PLAIN = typer.Option(False, help="Plain lines of progress even in a terminal.")
 JSON = typer.Option(False, "--json", help="Print one JSON document and nothing else.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (run, stop, search, train, evaluate, fit, report):
+    for command in (run, worker, stop, search, train, evaluate, fit, report):
         app.command()(command)
 
 
@@ -41,6 +50,8 @@ def run(
     overrides: list[str] = SET,
     only: str = ONLY,
     start_from: int = FROM,
+    order: list[str] = ORDER,
+    workers: int = WORKERS,
     plain: bool = PLAIN,
     as_json: bool = JSON,
 ) -> None:
@@ -48,8 +59,42 @@ def run(
     loaded = load_study(study, overrides)
     out = out or Path("runs") / loaded.name
     with watching(plain=plain) as progress, _resumable(out):
-        outcome = run_study(loaded, out, only=only, start_from=start_from, progress=progress)
+        outcome = run_study(
+            loaded,
+            out,
+            only=only,
+            start_from=start_from,
+            order=order,
+            n_workers=workers,
+            progress=progress,
+        )
     _conclude(outcome, as_json=as_json)
+
+
+def worker(
+    run_dir: Path = RUN_DIR,
+    only: str = ONLY,
+    start_from: int = FROM,
+    stages: list[str] = STAGE,
+    threads: int = typer.Option(0, min=0, help="CPU threads; 0: one per core."),
+    memory_share: float = typer.Option(1.0, min=0.0, max=1.0, help="Share of the free memory."),
+    leader: str | None = typer.Option(None, hidden=True),
+) -> None:
+    """Work on a run that finscale run leads; may be started on other machines too."""
+    directory = RunDirectory(run_dir)
+    with watching(plain=True) as progress:
+        failures = work_on(
+            directory,
+            stages=cast("list[Stage]", stages),
+            only=only,
+            start_from=start_from,
+            n_threads=threads,
+            memory_share=memory_share,
+            leader=leader,
+            progress=progress,
+        )
+    if failures:
+        raise ExperimentsFailedError(f"{len(failures)} experiments failed")
 
 
 def stop(run_dir: Path = RUN_DIR) -> None:

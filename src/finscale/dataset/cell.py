@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from finscale.dataset.market import Market, SymbolMarket
 from finscale.errors import SplitError, StudyError
 from finscale.files import hash_bytes
-from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out
+from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out, walk_forward
 from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
 from finscale.tasks import Task, get_task, label_rows
 from finscale.windows import Scaler, Windows
@@ -94,7 +94,9 @@ class CellData:
             "data_size": self.cell.size.model_dump(),
             "base_rate": self.base_rate,
             "data_hash": self.data_hash,
-            "parts": {name: self._describe_part(name) for name in PARTS},
+            "parts": {
+                name: self._describe_part(name) for name in PARTS if len(self.split.part(name))
+            },
         }
 
     def _describe_part(self, name: str) -> dict[str, Any]:
@@ -152,49 +154,112 @@ def prepare_cell(study: Study, market: Market, cell: Cell) -> CellData:
     SplitError
         If a part has no samples, or its labels are all the same.
     """
-    task, symbols, context = get_task(cell.task), market.symbols, study.windows.context_length
-    offsets = np.cumsum([0, *(len(one.bars) for one in symbols)])
-    labels_T = np.concatenate([label_rows(one.bars, task, cell.horizon_bars) for one in symbols])
-    split = hold_out(
-        [
+    rows = _CellRows.of(study, market, cell)
+    return rows.scaled(hold_out(rows.by_symbol, study.split, **rows.sizes), place=cell.name)
+
+
+def prepare_folds(study: Study, market: Market, cell: Cell) -> tuple[CellData, ...]:
+    """Label, split and scale the rows of one cell for each walk-forward fold, the oldest first.
+
+    A fold's scaler and base rate are those of its own training rows; it has no test part. With
+    one fold it is the cell's own training and validation part.
+
+    Raises
+    ------
+    SplitError
+        If a part of a fold has no samples, or its labels are all the same.
+    """
+    rows = _CellRows.of(study, market, cell)
+    folds = walk_forward(rows.by_symbol, study.split, **rows.sizes)
+    return tuple(
+        rows.scaled(split, place=f"{cell.name}, fold {number} of {len(folds)}")
+        for number, split in enumerate(folds, start=1)
+    )
+
+
+class _Sizes(TypedDict):
+    """What a split is made of beside the rows and the dates."""
+
+    horizon_bars: int
+    history_frac: float
+    n_trained: int | None
+    n_scored: int | None
+
+
+@dataclass(frozen=True)
+class _CellRows:
+    """The labelled rows of a cell, before they are split."""
+
+    study: Study
+    market: Market
+    cell: Cell
+    task: Task
+    offsets: IntArray
+    labels_T: NDArray[np.float32]
+
+    @staticmethod
+    def of(study: Study, market: Market, cell: Cell) -> _CellRows:
+        """Stack and label the rows of all symbols."""
+        task = get_task(cell.task)
+        labels = [label_rows(one.bars, task, cell.horizon_bars) for one in market.symbols]
+        offsets = np.cumsum([0, *(len(one.bars) for one in market.symbols)])
+        return _CellRows(study, market, cell, task, offsets, np.concatenate(labels))
+
+    @property
+    def by_symbol(self) -> list[SymbolRows]:
+        """The rows of each symbol, with the first one that has a whole window before it."""
+        context = self.study.windows.context_length
+        return [
             SymbolRows(one.features.date, one.features.first_row + context - 1, int(offset))
-            for one, offset in zip(symbols, offsets, strict=False)
-        ],
-        study.split,
-        horizon_bars=cell.horizon_bars,
-        history_frac=cell.size.history_frac,
-        n_trained=cell.size.n_symbols,
-        n_scored=min(study.data_sizes.n_symbols or (len(symbols),)),
-    )
-    for part in PARTS:
-        labels = labels_T[split.part(part)]
-        if labels.min() == labels.max():
-            raise SplitError(
-                f"{cell.name}: every {part} label is {labels[0]:.0f}, so there is nothing to "
-                "learn or score; choose another task or horizon, or move the split"
-            )
-    scalers = _fit_scalers(study, symbols, offsets, split)
-    features = symbols[0].features
-    return CellData(
-        cell=cell,
-        task=task,
-        symbols=tuple(one.symbol for one in symbols),
-        offsets=offsets,
-        date=np.concatenate([one.features.date for one in symbols]),
-        feature_names=features.names,
-        scalers=scalers,
-        labels_T=labels_T,
-        scaled_TF=np.concatenate(
-            [scalers[one.symbol].transform(one.features.values) for one in symbols]
-        ),
-        split=split,
-        base_rate=float(labels_T[split.train].mean(dtype=np.float64)),
-        data_hash=_hash(symbols, labels_T, split),
-    )
+            for one, offset in zip(self.market.symbols, self.offsets, strict=False)
+        ]
+
+    @property
+    def sizes(self) -> _Sizes:
+        """How much of the rows is trained and scored on."""
+        return {
+            "horizon_bars": self.cell.horizon_bars,
+            "history_frac": self.cell.size.history_frac,
+            "n_trained": self.cell.size.n_symbols,
+            "n_scored": min(self.study.data_sizes.n_symbols or (len(self.market.symbols),)),
+        }
+
+    def scaled(self, split: Split, *, place: str) -> CellData:
+        """Scale by the training rows of a split; ``place`` names it in errors."""
+        for part in PARTS:
+            labels = self.labels_T[split.part(part)]
+            if len(labels) and labels.min() == labels.max():
+                raise SplitError(
+                    f"{place}: every {part} label is {labels[0]:.0f}, so there is nothing to "
+                    "learn or score; choose another task or horizon, or move the split"
+                )
+        symbols = self.market.symbols
+        scalers = _fit_scalers(self.study, symbols, self.offsets, split, place=place)
+        return CellData(
+            cell=self.cell,
+            task=self.task,
+            symbols=tuple(one.symbol for one in symbols),
+            offsets=self.offsets,
+            date=np.concatenate([one.features.date for one in symbols]),
+            feature_names=symbols[0].features.names,
+            scalers=scalers,
+            labels_T=self.labels_T,
+            scaled_TF=np.concatenate(
+                [scalers[one.symbol].transform(one.features.values) for one in symbols]
+            ),
+            split=split,
+            base_rate=float(self.labels_T[split.train].mean(dtype=np.float64)),
+            data_hash=_hash(symbols, self.labels_T, split),
+        )
 
 
 def _fit_scalers(
-    study: Study, symbols: tuple[SymbolMarket, ...], offsets: IntArray, split: Split
+    study: Study,
+    symbols: tuple[SymbolMarket, ...],
+    offsets: IntArray,
+    split: Split,
+    *,
+    place: str,
 ) -> dict[str, Scaler]:
     """Fit on the rows that training windows see, of all symbols together or of each."""
     seen: dict[str, NDArray[np.float32]] = {}
@@ -215,7 +280,7 @@ def _fit_scalers(
     unseen = sorted(scored - set(seen))
     if unseen:
         raise SplitError(
-            f"windows.scaling: per_symbol needs training rows of every symbol, and "
+            f"{place}: windows.scaling: per_symbol needs training rows of every symbol, and "
             f"{', '.join(unseen)} has none; use pooled, or leave the symbol out"
         )
     fitted = {name: Scaler.fit(rows, study.windows.clip) for name, rows in seen.items()}

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from finscale.dataset.sources import describe_source, load_series
+from finscale.dataset.sources import JoinedSeries, describe_bars, describe_source, load_series
 from finscale.errors import FeatureError, StudyError
+from finscale.features.adequacy import find_constant, require_bars_enough
 from finscale.features.build import FeatureMatrix, build_features
-from finscale.features.proof import prove, rows_to_try
+from finscale.features.proof import require_causal
 from finscale.features.registry import Feature
 from finscale.features.select import own_features, study_features
-from finscale.market.bars import OHLCV, bars_hash
+from finscale.market.bars import OHLCV
 from finscale.market.symbol_bars import SymbolBars
-from finscale.seeds import derive_seed
 from finscale.study import Study
 
 # Series that the report draws; a panel of hundreds would make it unreadable and large.
 _N_DRAWN = 8
-# Rows at which a feature of the user's own is proved; finscale features check tries more.
-_N_ROWS_PROVED = 10
 
 
 @dataclass(frozen=True)
 class SymbolMarket:
-    """One symbol: its bars as they were loaded, as the study uses them, and their features."""
+    """One symbol: its bars as they were loaded, as the study uses them, and their features.
+
+    What is odd about its features is among the warnings of its bars.
+    """
 
     loaded: SymbolBars
     bars: OHLCV
@@ -39,15 +38,11 @@ class SymbolMarket:
 
     def describe(self) -> dict[str, Any]:
         """Return what the report says of the symbol, JSON-ready."""
-        return {
-            "symbol": self.symbol,
+        return describe_bars(self.loaded) | {
             "n_bars": len(self.bars),
             "first_date": str(self.bars.date[0]),
             "last_date": str(self.bars.date[-1]),
-            "bars_hash": bars_hash(self.loaded.bars),
             "first_usable_row": self.features.first_row,
-            "provenance": dict(self.loaded.provenance),
-            "warnings": [one.as_dict() for one in self.loaded.warnings],
         }
 
 
@@ -60,13 +55,13 @@ class Market:
     name
         Where the bars come from.
     context
-        Names of the series joined to them.
+        The series joined to them.
     """
 
     name: str
     tier: str
     time_scale: str
-    context: tuple[str, ...]
+    context: tuple[JoinedSeries, ...]
     symbols: tuple[SymbolMarket, ...]
 
     @property
@@ -80,7 +75,8 @@ class Market:
             "name": self.name,
             "tier": self.tier,
             "time_scale": self.time_scale,
-            "context": list(self.context),
+            "context": [one.settings.name for one in self.context],
+            "context_series": [one.describe() for one in self.context],
             "feature_names": list(self.feature_names),
             "symbols": [one.describe() for one in self.symbols],
             "closes": {
@@ -102,12 +98,13 @@ def load_market(study: Study) -> Market:
         If bars or features cannot be had, or the study asks for more symbols than there are.
     """
     features = study_features(study)
+    series = load_series(study.data)
     symbols = tuple(
-        SymbolMarket(loaded, bars, _build(loaded.symbol, bars, features))
-        for loaded, bars in load_series(study.data)
+        _with_features(loaded, bars, features, study.data.time_scale)
+        for loaded, bars in series.symbols
     )
     for one in own_features(study):
-        _require_causal(one, symbols[0].bars, study.seed)
+        require_causal(one, symbols[0].bars, study.seed)
     wanted = max(study.data_sizes.n_symbols or (1,))
     if wanted > len(symbols):
         raise StudyError(
@@ -118,21 +115,18 @@ def load_market(study: Study) -> Market:
         name=describe_source(study.data),
         tier=study.features.tier,
         time_scale=study.data.time_scale,
-        context=tuple(series.name for series in study.data.context),
+        context=series.context,
         symbols=symbols,
     )
 
 
-def _require_causal(one: Feature, bars: OHLCV, seed: int) -> None:
-    """Refuse a feature of one's own that looks ahead; the built-in ones are proved by tests."""
-    rng = np.random.default_rng(derive_seed(seed, "proof", one.name))
-    problems = prove(one, bars, rows_to_try(len(bars), _N_ROWS_PROVED, rng), rng)
-    if problems:
-        raise FeatureError(problems[0])
-
-
-def _build(symbol: str, bars: OHLCV, features: tuple[Feature, ...]) -> FeatureMatrix:
+def _with_features(
+    loaded: SymbolBars, bars: OHLCV, features: tuple[Feature, ...], scale: str
+) -> SymbolMarket:
     try:
-        return build_features(bars, features)
+        require_bars_enough(len(bars), len(loaded.bars), scale, features)
+        matrix = build_features(bars, features)
     except FeatureError as error:
-        raise FeatureError(f"{symbol}: {error}") from error
+        raise FeatureError(f"{loaded.symbol}: {error}") from error
+    warnings = (*loaded.warnings, *find_constant(matrix))
+    return SymbolMarket(replace(loaded, warnings=warnings), bars, matrix)

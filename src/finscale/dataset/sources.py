@@ -2,20 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from finscale.errors import DataError, StudyError
-from finscale.market.bars import OHLCV, to_arrays
+from finscale.market.bars import OHLCV, bars_hash, to_arrays
 from finscale.market.catalog import Catalog
-from finscale.market.context import join_context
+from finscale.market.context import join_series
 from finscale.market.names import bars_name
 from finscale.market.sources.bundled import load_bundled
 from finscale.market.sources.file import load_file
 from finscale.market.symbol_bars import Finding, SymbolBars
 from finscale.market.timescale import resample
 from finscale.study import Study
-from finscale.study_data import CatalogData, ContextSeries, DataSettings, FileData
+from finscale.study_data import (
+    CatalogData,
+    ContextSeries,
+    DataSettings,
+    FileData,
+    FileReading,
+)
+
+# How findings and errors about files name what can be done: as options of the command line.
+_OPTION = re.compile(r"--(prices|layout|date-format|calendar|repair)\b")
+
+
+@dataclass(frozen=True)
+class JoinedSeries:
+    """A context series: what the study says of it, and its daily bars as they were loaded."""
+
+    settings: ContextSeries
+    loaded: SymbolBars
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the report says of the series, JSON-ready."""
+        return {
+            "name": self.settings.name,
+            "kind": self.settings.kind,
+            "max_staleness_days": self.settings.max_staleness_days,
+            "lag_sessions": self.settings.lag_sessions,
+            **describe_bars(self.loaded),
+        }
+
+
+@dataclass(frozen=True)
+class Series:
+    """All bars that a study reads.
+
+    Attributes
+    ----------
+    symbols
+        Each symbol's daily bars as loaded, and as arrays on the study's time scale with context.
+    context
+        The series joined to them.
+    """
+
+    symbols: tuple[tuple[SymbolBars, OHLCV], ...]
+    context: tuple[JoinedSeries, ...]
+
+
+def describe_bars(loaded: SymbolBars) -> dict[str, Any]:
+    """Return what there is to say about daily bars as they were loaded, JSON-ready."""
+    return {
+        "symbol": loaded.symbol,
+        "n_bars": len(loaded.bars),
+        "first_date": str(loaded.bars["date"][0]),
+        "last_date": str(loaded.bars["date"][-1]),
+        "bars_hash": bars_hash(loaded.bars),
+        "provenance": dict(loaded.provenance),
+        "warnings": [one.as_dict() for one in loaded.warnings],
+    }
 
 
 def load_bars(data: DataSettings) -> tuple[SymbolBars, ...]:
@@ -28,7 +87,7 @@ def load_bars(data: DataSettings) -> tuple[SymbolBars, ...]:
     """
     match data:
         case FileData():
-            return load_file(data.path, symbols=data.symbols, prices=data.prices)
+            return _load_file(data.path, data.symbols, data, place="data")
         case CatalogData():
             catalog = Catalog(data.catalog)
             return tuple(
@@ -50,41 +109,66 @@ def describe_source(data: DataSettings) -> str:
             return f"bundled {', '.join(data.symbols)}"
 
 
-def load_series(data: DataSettings) -> tuple[tuple[SymbolBars, OHLCV], ...]:
-    """Return every symbol's bars as loaded, and as arrays on the study's time scale with context.
+def load_series(data: DataSettings) -> Series:
+    """Return every symbol's bars and the context joined to them.
 
     Raises
     ------
     DataError
         If bars or context series are missing, damaged, or do not cover each other.
     """
-    context = {series.name: (series, _load_context(series)) for series in data.context}
-    return tuple(
-        (one, _join(to_arrays(resample(one.bars, data.time_scale)), context, one.symbol))
-        for one in _with_mixed_prices_named(load_bars(data))
+    loaded = load_bars(data)
+    named = _with_mixed_prices_named(
+        loaded,
+        [(_load_context(one), one.kind == "price") for one in data.context],
+    )
+    context = tuple(map(JoinedSeries, data.context, named[len(loaded) :]))
+    return Series(
+        tuple(
+            (one, _join(to_arrays(resample(one.bars, data.time_scale)), context, one.symbol))
+            for one in named[: len(loaded)]
+        ),
+        context,
     )
 
 
-def _with_mixed_prices_named(symbols: tuple[SymbolBars, ...]) -> tuple[SymbolBars, ...]:
-    """Add a warning to the adjusted symbols of a panel that has others too.
+def _with_mixed_prices_named(
+    symbols: Sequence[SymbolBars], context: Sequence[tuple[SymbolBars, bool]]
+) -> tuple[SymbolBars, ...]:
+    """Add a warning to the adjusted prices of a study that has others too.
 
     It may be meant, of an index beside funds that pay dividends; but it is never silent.
+
+    Parameters
+    ----------
+    context
+        Bars of the context series, and whether they are prices: an index of volatility is not.
+
+    Returns
+    -------
+    tuple
+        The symbols, then the context.
     """
-    adjusted = {one.symbol for one in symbols if one.provenance.get("prices") == "adjusted"}
-    others = [one.symbol for one in symbols if one.symbol not in adjusted]
-    if not adjusted or not others:
-        return symbols
+    everything = [*((one, True) for one in symbols), *context]
+    others = [one.symbol for one, is_price in everything if is_price and not _is_adjusted(one)]
+    if not others:
+        return tuple(one for one, _ in everything)
     some = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
     finding = Finding(
         kind="mixed_prices",
         severity="warning",
         message=f"prices are adjusted, and those of {some} are not",
-        fix="import all symbols of a panel with the same --prices",
+        fix="take all prices of a study adjusted, or all as given (--prices at import, or "
+        "data.prices of a file)",
     )
     return tuple(
-        replace(one, warnings=(*one.warnings, finding)) if one.symbol in adjusted else one
-        for one in symbols
+        replace(one, warnings=(*one.warnings, finding)) if is_price and _is_adjusted(one) else one
+        for one, is_price in everything
     )
+
+
+def _is_adjusted(one: SymbolBars) -> bool:
+    return one.provenance.get("prices") == "adjusted"
 
 
 def pin_versions(study: Study) -> Study:
@@ -114,13 +198,19 @@ def keep_pins(study: Study, earlier: Study) -> Study:
     """Return the study with the versions that an earlier one pinned, where it names none itself."""
     data, known = study.data, earlier.data
     changes: dict[str, object] = {}
-    if isinstance(data, CatalogData) and isinstance(known, CatalogData):
+    if (
+        isinstance(data, CatalogData)
+        and isinstance(known, CatalogData)
+        and data.catalog == known.catalog
+    ):
         symbols = set(data.symbols)
         kept = {name: version for name, version in known.versions.items() if name in symbols}
         changes["versions"] = kept | data.versions
-    pinned = {(one.source, one.symbol): one.version for one in known.context}
+    pinned = {(one.source, one.catalog, one.symbol): one.version for one in known.context}
     changes["context"] = tuple(
-        one.model_copy(update={"version": one.version or pinned.get((one.source, one.symbol))})
+        one.model_copy(
+            update={"version": one.version or pinned.get((one.source, one.catalog, one.symbol))}
+        )
         for one in data.context
     )
     return study.model_copy(update={"data": data.model_copy(update=changes)})
@@ -137,7 +227,7 @@ def _load_context(series: ContextSeries) -> SymbolBars:
     """Return the daily bars of a context series."""
     if series.source == "file" and series.path is not None:
         symbols = None if series.symbol is None else (series.symbol,)
-        loaded = load_file(series.path, symbols=symbols)
+        loaded = _load_file(series.path, symbols, series, place=f"data.context {series.name}")
         if len(loaded) > 1:
             raise DataError(
                 f"{series.path}: holds {len(loaded)} symbols; name that of {series.name} with "
@@ -150,18 +240,41 @@ def _load_context(series: ContextSeries) -> SymbolBars:
     return load_bundled(symbol)
 
 
-def _join(
-    bars: OHLCV, context: Mapping[str, tuple[ContextSeries, SymbolBars]], symbol: str
-) -> OHLCV:
-    for name, (settings, series) in context.items():
-        arrays = to_arrays(series.bars)
-        bars = join_context(
-            bars,
-            name,
-            arrays.date,
-            arrays.close,
-            max_staleness_days=settings.max_staleness_days,
-            lag_sessions=settings.lag_sessions,
-            source=f"{name} for {symbol}",
+def _load_file(
+    path: Path, symbols: Sequence[str] | None, reading: FileReading, *, place: str
+) -> tuple[SymbolBars, ...]:
+    """Load a file as the study says; what can be done is named by the study's settings."""
+    try:
+        loaded = load_file(
+            path,
+            symbols=symbols,
+            **{name: getattr(reading, name) for name in FileReading.model_fields},
         )
+    except DataError as error:
+        raise DataError(_in_settings(str(error), place)) from error
+    return tuple(
+        replace(
+            one,
+            warnings=tuple(
+                replace(finding, fix=_in_settings(finding.fix, place)) for finding in one.warnings
+            ),
+        )
+        for one in loaded
+    )
+
+
+def _in_settings(text: str, place: str) -> str:
+    """Return a message that names settings below ``place`` instead of command line options."""
+
+    def setting(option: re.Match[str]) -> str:
+        name = {"repair": "repairs"}.get(option[1], option[1].replace("-", "_"))
+        return f"{place}.{name}"
+
+    return _OPTION.sub(setting, text)
+
+
+def _join(bars: OHLCV, context: Sequence[JoinedSeries], symbol: str) -> OHLCV:
+    for one in context:
+        source = f"{one.settings.name} for {symbol}"
+        bars = join_series(bars, one.settings, one.loaded.bars, source=source)
     return bars

@@ -44,19 +44,6 @@ def hull_memory_bars(n_bars: int) -> int:
     return n_bars - 1 + math.isqrt(n_bars) - 1
 
 
-def dema(values: FloatArray, n_bars: int) -> FloatArray:
-    """Return 2 EMA - EMA(EMA), Mulloy (1994)."""
-    once = ema(values, n_bars)
-    return 2 * once - ema(once, n_bars)
-
-
-def tema(values: FloatArray, n_bars: int) -> FloatArray:
-    """Return 3 EMA - 3 EMA(EMA) + EMA(EMA(EMA)), Mulloy (1994)."""
-    once = ema(values, n_bars)
-    twice = ema(once, n_bars)
-    return 3 * (once - twice) + ema(twice, n_bars)
-
-
 def log_price(close: FloatArray) -> FloatArray:
     """Return ln(C_t / C_0).
 

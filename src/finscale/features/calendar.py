@@ -206,21 +206,6 @@ def quarterly_expiry_week(bars: OHLCV) -> FloatArray:
     return np.asarray(_in_expiry_week(bars.date) & in_quarter_end, dtype=np.float64)
 
 
-@feature(
-    family="calendar",
-    meaning="place in the four years between presidential elections, as a cosine",
-    formula="cos(2 pi y / 4), y = years since 1 January of the last year divisible by 4",
-    reference="Wong & McAleer (2009), Mathematics and Computers in Simulation 79(11)",
-    inputs=["date"],
-    lookback_bars=0,
-)
-def election_cycle_cosine(bars: OHLCV) -> FloatArray:
-    """Return the cosine of the place in the election cycle: 1 as an election year begins."""
-    # 1972 is the first year of an election since 1970, where dates count from.
-    year = bars.date.astype("datetime64[Y]").astype(np.int64) - 2
-    return np.cos(2 * math.pi * (year % 4 + _part_of_year(bars.date)) / 4)
-
-
 def _days(date: _Dates) -> _Days:
     return date.astype("datetime64[D]").astype(np.int64)
 

@@ -15,7 +15,6 @@ from finscale.features.rolling import (
     rolling_max,
     rolling_mean,
     rolling_min,
-    rolling_rank,
     rolling_std,
     rolling_sum,
 )
@@ -133,21 +132,6 @@ def average_upper_shadow(bars: OHLCV, n: int) -> FloatArray:
 def average_lower_shadow(bars: OHLCV, n: int) -> FloatArray:
     """Return the share of the lower shadows, in [0, 1]; zero for flat bars."""
     return ratio_or(rolling_sum(lower_shadow(bars), n), rolling_sum(span(bars), n), 0.0)
-
-
-@feature(
-    family="candle",
-    meaning="rising less falling bodies of {n} bars as a share of all bodies",
-    formula="sum_{n}(C - O) / sum_{n}(|C - O|)",
-    reference="Morris (2006), Candlestick Charting Explained, 3rd ed., after Chande's qstick",
-    inputs=["open", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(12,),
-)
-def body_balance(bars: OHLCV, n: int) -> FloatArray:
-    """Return the balance of the bodies, in [-1, 1]; zero where there are none."""
-    bodies = body(bars)
-    return ratio_or(rolling_sum(bodies, n), rolling_sum(np.abs(bodies), n), 0.0)
 
 
 @feature(
@@ -338,8 +322,8 @@ def marubozu_balance(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="candle",
-    meaning="rising or falling candles in a row, at most {n}",
-    formula="sign(C - O) (bars since it last changed) / {n}",
+    meaning="rising or falling candles in a row, of {n} at most",
+    formula="sign(C - O) (number of latest candles of that sign, at most {n}) / {n}",
     reference="Caginalp & Laurent (1998), Applied Mathematical Finance 5(3-4)",
     inputs=["open", "close"],
     lookback_bars=lambda n: n - 1,
@@ -369,20 +353,6 @@ def colour_change_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the share of changes, in [0, 1]; a bar without a body counts one half."""
     colour = np.sign(body(bars))
     return rolling_mean((1 - colour * lagged(colour, 1)) / 2, n)
-
-
-@feature(
-    family="candle",
-    meaning="rank of the signed body among the last {n}",
-    formula="share of the other {n} - 1 bars of smaller (C - O) / O, ties one half",
-    reference=_BROOKS,
-    inputs=["open", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(20,),
-)
-def body_rank(bars: OHLCV, n: int) -> FloatArray:
-    """Return the rank of the body, in [0, 1]."""
-    return rolling_rank(body(bars) / bars.open, n)
 
 
 @feature(

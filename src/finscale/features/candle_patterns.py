@@ -24,7 +24,6 @@ _CRABEL = "Crabel (1990), Day Trading with Short Term Price Patterns and Opening
 _NISON = "Nison (1991), Japanese Candlestick Charting Techniques"
 _GAPS = "Bulkowski (2005), Encyclopedia of Chart Patterns, 2nd ed., ch. 19"
 _BROOKS = "Brooks (2012), Trading Price Action Trends"
-_WILDER = "Wilder (1978), New Concepts in Technical Trading Systems"
 _DEMARK = "DeMark (1994), The New Science of Technical Analysis"
 
 
@@ -215,28 +214,12 @@ def failed_breakout_balance(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="candle",
-    meaning="new highs less new lows against the bar before, over {n} bars, in their ranges",
-    formula="sum_{n}(max(H_t - H_{{t-1}}, 0) - max(L_{{t-1}} - L_t, 0)) / sum_{n}(H - L)",
-    reference=_WILDER,
-    inputs=_HIGH_LOW,
-    lookback_bars=lambda n: n,
-    over=(1,),
-)
-def range_extension(bars: OHLCV, n: int) -> FloatArray:
-    """Return the balance of the extensions, drawn in by arsinh; zero for flat bars."""
-    up = np.maximum(bars.high - _before(bars.high), 0)
-    down = np.maximum(_before(bars.low) - bars.low, 0)
-    return np.arcsinh(ratio_or(rolling_sum(up - down, n), rolling_sum(span(bars), n), 0.0))
-
-
-@feature(
-    family="candle",
     meaning="rising less falling engulfing bodies over {n} bars",
     formula="mean_{n}(sign(C_t - O_t) (|C_t - O_t| > |C_{{t-1}} - O_{{t-1}}| and colours differ))",
     reference=_NISON,
     inputs=["open", "close"],
     lookback_bars=lambda n: n,
-    over=(10, 40),
+    over=(10,),
 )
 def engulfing_balance(bars: OHLCV, n: int) -> FloatArray:
     """Return the balance, in [-1, 1]; a larger body of the other colour engulfs."""
@@ -259,22 +242,6 @@ def harami_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the share of bodies inside the one before, in [0, 1]."""
     top, bottom = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
     return _share((top <= _before(top)) & (bottom >= _before(bottom)), n)
-
-
-@feature(
-    family="candle",
-    meaning="three-bar reversal: how sharply the closes turned, in ranges of {n} bars",
-    formula="arsinh((C_t - 2 C_{{t-1}} + C_{{t-2}}) / mean_{n}(H - L))",
-    reference=_NISON,
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(10,),
-)
-def three_bar_turn(bars: OHLCV, n: int) -> FloatArray:
-    """Return the curvature of the closes; zero where there is no range."""
-    change = bars.close - _before(bars.close)
-    turn = change - _before(change)
-    return np.arcsinh(ratio_or(turn, rolling_mean(span(bars), n), 0.0))
 
 
 @feature(
@@ -320,20 +287,6 @@ def low_unevenness(bars: OHLCV, n: int) -> FloatArray:
     """Return the spread of the lows, in [0, 1); zero where they are level."""
     spread = rolling_std(bars.low, n)
     return ratio_or(spread, spread + rolling_mean(span(bars), n), 0.0)
-
-
-@feature(
-    family="candle",
-    meaning="place of the close in the range of this bar and the one before",
-    formula="(2C - max_2(H) - min_2(L)) / (max_2(H) - min_2(L))",
-    reference=_WILDER,
-    inputs=["high", "low", "close"],
-    lookback_bars=1,
-)
-def close_place_2(bars: OHLCV) -> FloatArray:
-    """Return the place of the close, in [-1, 1]; zero in a flat range."""
-    high, low = rolling_max(bars.high, 2), rolling_min(bars.low, 2)
-    return ratio_or(2 * bars.close - high - low, high - low, 0.0)
 
 
 @feature(

@@ -11,7 +11,6 @@ from finscale.features.rolling import (
     rolling_max,
     rolling_mean,
     rolling_min,
-    rolling_rank,
 )
 from finscale.features.runs import bars_since_max, bars_since_min, signed_run
 from finscale.market.bars import OHLCV, FloatArray
@@ -20,7 +19,6 @@ _GEORGE = "George & Hwang (2004), J. Finance 59(5)"
 _BHOOTRA = "Bhootra & Hur (2013), J. Banking & Finance 37(10)"
 _OSLER = "Osler (2000), FRBNY Economic Policy Review 6(2)"
 _LO = "Lo, Mamaysky & Wang (2000), J. Finance 55(4), local extremes"
-_ELDER = "Elder (2002), Come Into My Trading Room, chandelier exit"
 
 
 @feature(
@@ -81,20 +79,6 @@ def bars_since_low(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="channels",
-    meaning="rank of the close among the last {n}",
-    formula="rank of C in {n} bars, 0 … 1",
-    reference="Conover (1999), Practical Nonparametric Statistics, ch. 5",
-    inputs=["close"],
-    lookback_bars=lambda n: n - 1,
-    over=(250,),
-)
-def close_rank(bars: OHLCV, n: int) -> FloatArray:
-    """Return the share of closes below the present one, ties one half."""
-    return rolling_rank(bars.close, n)
-
-
-@feature(
-    family="channels",
     meaning="bars with a new {n}-bar high less bars with a new {n}-bar low, share of {window}",
     formula="mean_{window}((H == max_{n} H) - (L == min_{n} L))",
     reference="Fosback (1976), Stock Market Logic, new highs and lows",
@@ -127,21 +111,6 @@ def leg_position(bars: OHLCV, n: int) -> FloatArray:
     leg = np.where(since_high < since_low, bars.close - lowest, bars.close - highest)
     # High and low in the same bar: no leg leads from one to the other.
     return ratio_or(np.where(since_high == since_low, 0.0, leg), highest - lowest, 0.0)
-
-
-@feature(
-    family="channels",
-    meaning="close below a stop of 3 mean true ranges above the {n}-bar low",
-    formula="3 - (C - min_{n} L) / mean_{n}(TR)",
-    reference=_ELDER,
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n: n,
-    over=(22,),
-)
-def chandelier_short(bars: OHLCV, n: int) -> FloatArray:
-    """Return the distance from the stop of a short position in true ranges."""
-    distance = bars.close - rolling_min(bars.low, n)
-    return 3 - ratio_or(distance, rolling_mean(bars.true_range, n), 0.0)
 
 
 def _last_swing(values: FloatArray, side_bars: int, n_bars: int) -> FloatArray:

@@ -7,6 +7,7 @@ import numpy as np
 from finscale.features.averages import log_price
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged,
     ratio_or,
     rolling_corr,
@@ -29,7 +30,6 @@ _CRABEL = "Crabel (1990), Day Trading with Short Term Price Patterns"
 _PERSON = "Person (2004), A Complete Guide to Technical Trading Tactics"
 
 # A range that is not there has the log width of one hundredth of a basis point.
-_FLOOR = 1e-6
 # A range that lost all but a thousandth of its width has collapsed; smaller says no more.
 _LEAST_RATIO = 1e-3
 
@@ -51,21 +51,6 @@ def donchian_position(bars: OHLCV, n: int) -> FloatArray:
     """Return the place in the Donchian channel, in [0, 1]; one half in a flat one."""
     lowest, highest = _channel(bars, n)
     return ratio_or(bars.close - lowest, highest - lowest, 0.5)
-
-
-@feature(
-    family="channels",
-    meaning="log width of the {n}-bar range over the close",
-    formula="ln((max_{n} H - min_{n} L) / C)",
-    reference=_DONCHIAN,
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(120,),
-)
-def log_donchian_width(bars: OHLCV, n: int) -> FloatArray:
-    """Return the log relative width of the channel."""
-    lowest, highest = _channel(bars, n)
-    return np.asarray(np.log(np.maximum((highest - lowest) / bars.close, _FLOOR)))
 
 
 @feature(
@@ -187,20 +172,6 @@ def _band_position(bars: OHLCV, n_bars: int) -> FloatArray:
 
 @feature(
     family="channels",
-    meaning="close in the Bollinger band of {n} bars",
-    formula="(C - SMA_{n}(C)) / (2 sd_{n}(C))",
-    reference=_BOLLINGER,
-    inputs=["close"],
-    lookback_bars=lambda n: n - 1,
-    over=(120,),
-)
-def band_position(bars: OHLCV, n: int) -> FloatArray:
-    """Return the close's place in the band, -1 and 1 at its edges; zero in a flat band."""
-    return _band_position(bars, n)
-
-
-@feature(
-    family="channels",
     meaning="rank of the width of the Bollinger band of {n} bars in the last {window}",
     formula="rank of sd_{n}(C) / SMA_{n}(C) in {window} bars, 0 … 1",
     reference=_BOLLINGER,
@@ -285,7 +256,7 @@ def log_squeeze(bars: OHLCV, n: int) -> FloatArray:
     reference=_RAFF,
     inputs=["close"],
     lookback_bars=lambda n: n - 1,
-    over=(60, 250),
+    over=(60,),
 )
 def regression_channel_position(bars: OHLCV, n: int) -> FloatArray:
     """Return the residual of the last close in units of the residuals' spread."""
@@ -293,7 +264,7 @@ def regression_channel_position(bars: OHLCV, n: int) -> FloatArray:
     time = np.arange(len(bars), dtype=np.float64)
     end = rolling_mean(price, n) + rolling_slope(price, n) * ((n - 1) / 2)
     spread = rolling_std(price, n) * np.sqrt(1 - rolling_corr(time, price, n) ** 2)
-    return ratio_or(price - end, np.where(spread < _FLOOR, 0.0, spread), 0.0)
+    return ratio_or(price - end, np.where(spread < LEAST_MOVE, 0.0, spread), 0.0)
 
 
 @feature(

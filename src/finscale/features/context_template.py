@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged_log_ratio,
     ratio_or,
     rolling_cov,
@@ -19,9 +20,6 @@ from finscale.features.rolling import (
 from finscale.market.bars import FloatArray
 
 TemplateFunction = Callable[..., FloatArray]
-
-# A market that did not move at all has the volatility of one hundredth of a basis point a day.
-FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def log_change(values: FloatArray, n: int = 1) -> FloatArray:
 
 def mean_square(returns: FloatArray, n: int) -> FloatArray:
     """Return the variance per bar around zero, with a floor."""
-    return np.maximum(rolling_mean(returns**2, n), FLOOR**2)
+    return np.maximum(rolling_mean(returns**2, n), LEAST_MOVE**2)
 
 
 def standardized(values: FloatArray, n: int) -> FloatArray:

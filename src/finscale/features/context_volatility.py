@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 
 from finscale.features.context_template import (
-    FLOOR,
     Template,
     collect,
     log_change,
@@ -23,6 +22,7 @@ from finscale.features.context_template import (
     standardized,
 )
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged,
     rolling_corr,
     rolling_max,
@@ -164,7 +164,7 @@ def over_realized_volatility(bars: OHLCV, x: FloatArray, n: int) -> FloatArray:
 def over_parkinson_volatility(bars: OHLCV, x: FloatArray, n: int) -> FloatArray:
     """Return what is expected over what the ranges say, in logs."""
     variance = rolling_mean(np.log(bars.high / bars.low) ** 2, n) / (4 * math.log(2))
-    realized = np.sqrt(np.maximum(variance, FLOOR**2))
+    realized = np.sqrt(np.maximum(variance, LEAST_MOVE**2))
     return np.asarray(np.log(_implied_volatility(x) / realized))
 
 

@@ -7,11 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from finscale.features.context import ContextKind, context_features
+from finscale.features.describe_measured import markdown_table, measured_markdown
 from finscale.features.registry import Feature
 from finscale.features.tiers import TIERS, tier_features
-from finscale.files import hash_json
 
-MEASURING_COMMAND = "python benchmarks/feature_tiers.py"
 GENERATING_COMMAND = "python docs/make_features.py"
 
 _INTRODUCTION = f"""\
@@ -21,8 +20,10 @@ _INTRODUCTION = f"""\
 
 A feature is a causal function of the bars up to and including row t. A tier is a named, ordered
 set of features, each a superset of the one below: what is listed under a50 comes on top of a25.
-All are stationary: returns, ratios, ranks, bounded oscillators and logs of scale-free quantities,
-never the level of a price or a volume.
+All are free of scale: returns, ratios, ranks, bounded oscillators and logs of scale-free
+quantities, never the level of a price or a volume. That makes them comparable over decades as far
+as the bars are; a change in how bars are recorded is not taken away (see *What the data source
+changed*).
 
 `finscale features list TIER` prints a tier, `finscale features check` proves causality on data and
 features of one's own, and `finscale features build` writes tables into the catalogue.
@@ -65,7 +66,7 @@ def features_markdown(measured: Mapping[str, Any]) -> str:
     measured
         What ``benchmarks/feature_tiers.py`` wrote.
     """
-    parts = [_INTRODUCTION, _measured(measured)]
+    parts = [_INTRODUCTION, measured_markdown(measured)]
     below: tuple[str, ...] = ()
     for tier, names in TIERS.items():
         added = [one for one in tier_features(tier) if one.name not in below]
@@ -73,87 +74,6 @@ def features_markdown(measured: Mapping[str, Any]) -> str:
         below = names
     parts.append(_context())
     return "\n".join(parts)
-
-
-def tier_names_hash(tier: str) -> str:
-    """Hash what a tier consists of: a measurement of other features is not one of this tier."""
-    return hash_json(list(TIERS[tier]))
-
-
-def _measured(measured: Mapping[str, Any]) -> str:
-    tiers: Sequence[Mapping[str, Any]] = measured["tiers"]
-    horizons = list(tiers[0]["skill"])
-    last = tiers[-1]
-    copies = "\n".join(
-        f"| `{one['feature']}` | `{one['of']}` | {one['correlation']:+.3f} |"
-        for one in last["near_copies"]
-    )
-    limit = measured["near_copy_above"]
-    size = _table(
-        ("tier", "features", "effective rank", "participation ratio", f"near-copies (> {limit})"),
-        [
-            (
-                one["tier"],
-                str(one["n_features"]),
-                f"{one['effective_rank']:.1f}",
-                f"{one['participation_ratio']:.1f}",
-                f"{len(one['near_copies'])} ({one['near_copy_frac']:.1%})",
-            )
-            for one in tiers
-        ],
-    )
-    return f"""\
-## What the tiers hold, measured
-
-S&P 500 (bundled), {measured["first_date"]} to {measured["last_date"]}, by
-
-```
-{MEASURING_COMMAND}
-```
-
-{size}
-Effective rank is that of Roy & Vetterli (2007), EUSIPCO: the exponential of the entropy of the
-singular values of the standardised features, each over their sum. The participation ratio is
-(Σ λ)² / Σ λ² over the eigenvalues λ of the correlation matrix. A near-copy has an absolute
-correlation above {limit} with a feature that stands before it. First usable row:
-{", ".join(f"{one['tier']} {one['first_usable_row']}" for one in tiers)}.
-
-Skill (1 − log-loss / log-loss of the training base rate) of a logistic regression that sees the
-last row, for `{measured["task"]}`, validation / test. Training ends on {measured["train_end"]},
-validation on {measured["validation_end"]}. *Fixed* is the L2 strength of the baselines (C = 1);
-*chosen* is the best of a grid by cross-validation ordered in time within the training rows. What
-fixed lacks against chosen is overfitting. The test columns are there to show what was found, not to
-choose a tier by.
-
-{_skill_table(tiers, horizons)}
-<details>
-<summary>The near-copies of {last["tier"]}</summary>
-
-| feature | nearly | correlation |
-| --- | --- | --- |
-{copies}
-
-</details>
-"""
-
-
-def _skill_table(tiers: Sequence[Mapping[str, Any]], horizons: Sequence[str]) -> str:
-    rows = []
-    for one in tiers:
-        for kind in ("fixed", "chosen"):
-            found = [one["skill"][horizon][kind] for horizon in horizons]
-            strengths = dict.fromkeys(f"{score['c']:g}" for score in found)
-            rows.append(
-                (
-                    one["tier"],
-                    f"{kind} (C = {', '.join(strengths)})",
-                    *(
-                        f"{score['validation_skill']:+.3f} / {score['test_skill']:+.3f}"
-                        for score in found
-                    ),
-                )
-            )
-    return _table(("tier", "L2 strength", *horizons), rows)
 
 
 def _tier(tier: str, features: Sequence[Feature], *, below: int) -> str:
@@ -166,12 +86,12 @@ def _families(features: Sequence[Feature]) -> Iterable[str]:
     ranked = sorted(features, key=lambda one: order.index(one.family))
     for family, members in groupby(ranked, key=lambda one: one.family):
         listed = list(members)
-        yield f"### {family} ({len(listed)})\n\n{_feature_table(listed)}"
+        yield f"### {family} ({len(listed)})\n\n{_featuremarkdown_table(listed)}"
 
 
 def _context() -> str:
     tables = "\n".join(
-        f"### {series}: {what}\n\n{_feature_table(context_features(series, kind))}"
+        f"### {series}: {what}\n\n{_featuremarkdown_table(context_features(series, kind))}"
         for series, kind, what in _EXAMPLES
     )
     return f"""\
@@ -183,8 +103,8 @@ begin with that of the series; here they are with `vix` and `index` as examples.
 {tables}"""
 
 
-def _feature_table(features: Sequence[Feature]) -> str:
-    return _table(
+def _featuremarkdown_table(features: Sequence[Feature]) -> str:
+    return markdown_table(
         ("name", "meaning", "formula", "inputs", "look-back", "reference"),
         [
             (
@@ -198,11 +118,6 @@ def _feature_table(features: Sequence[Feature]) -> str:
             for one in features
         ],
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _text(text: str) -> str:

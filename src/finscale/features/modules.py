@@ -49,6 +49,16 @@ def load_feature_modules(paths: Sequence[Path]) -> dict[Path, tuple[str, ...]]:
     return {path: _load(path) for path in paths}
 
 
+def features_of_modules() -> frozenset[str]:
+    """Return the names of all features that files registered in this process."""
+    return frozenset(
+        one.name
+        for registered in _REGISTERED.values()
+        for one in registered
+        if REGISTRY.get(one.name) is one
+    )
+
+
 def _load(path: Path) -> tuple[str, ...]:
     try:
         content = path.read_bytes()

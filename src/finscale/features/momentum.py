@@ -33,7 +33,7 @@ def _return(bars: OHLCV, n: int) -> FloatArray:
 
 
 # By hand and not by decorator: a function cannot be called `return`.
-for _n in (3, 5, 10, 20, 60, 120):
+for _n in (3, 5, 10, 20):
     add(
         Feature(
             name=f"return_{_n}",

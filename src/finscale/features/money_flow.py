@@ -61,7 +61,7 @@ def money_flow_index(bars: OHLCV, n: int) -> FloatArray:
     reference=_CHAIKIN,
     inputs=_BAR,
     lookback_bars=lambda n: n - 1,
-    over=(5, 20, 60),
+    over=(20, 60),
 )
 def chaikin_money_flow(bars: OHLCV, n: int) -> FloatArray:
     """Return the Chaikin money flow, in [-1, 1]; zero where nothing was traded."""
@@ -91,7 +91,7 @@ def signed_volume(bars: OHLCV, n: int) -> FloatArray:
     reference=_KARPOFF,
     inputs=_CLOSE,
     lookback_bars=lambda n: n,
-    over=(20, 60),
+    over=(60,),
 )
 def up_down_volume_ratio(bars: OHLCV, n: int) -> FloatArray:
     """Return the log ratio, within ±ln(1000); zero where one side is missing."""
@@ -221,7 +221,7 @@ def volume_below_to_above(bars: OHLCV, n: int) -> FloatArray:
 @feature(
     family="volume",
     meaning="place of the volume in the price range of {n} bars",
-    formula="(sum_{n}(P V) / sum_{n}(V) - min_{n}(L)) / (max_{n}(H) - min_{n}(L)), "
+    formula="min(max((sum_{n}(P V) / sum_{n}(V) - min_{n}(L)) / (max_{n}(H) - min_{n}(L)), 0), 1), "
     "P = (H + L + C) / 3",
     reference=_STEIDLMAYER,
     inputs=_BAR,
@@ -276,25 +276,11 @@ def _return_where(bars: OHLCV, sign: int, n: int) -> FloatArray:
     reference=_VPIN,
     inputs=_CLOSE,
     lookback_bars=lambda n: n + 19,
-    over=(10, 50),
+    over=(50,),
 )
 def order_imbalance(bars: OHLCV, n: int) -> FloatArray:
     """Return the imbalance, in [0, 1]; zero where nothing was traded or moved."""
     return _imbalance(np.abs(_bulk(bars)), bars.volume, n)
-
-
-@feature(
-    family="volume",
-    meaning="buying less selling of {n} bars, by bulk classification of volume",
-    formula="sum_{n}(V (2 Phi(r / s) - 1)) / sum_{n}(V), s = sd_20(r)",
-    reference=_VPIN,
-    inputs=_CLOSE,
-    lookback_bars=lambda n: n + 19,
-    over=(120,),
-)
-def net_buying(bars: OHLCV, n: int) -> FloatArray:
-    """Return the balance, in [-1, 1]; zero where nothing was traded or moved."""
-    return _imbalance(_bulk(bars), bars.volume, n)
 
 
 def _bulk(bars: OHLCV) -> FloatArray:

@@ -149,33 +149,6 @@ def monthly_volume_ratio(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="periods",
-    meaning="share of rising months among the last {n}",
-    formula="mean_{n}(C_m > C_{{m-1}})",
-    reference=_REVERSAL,
-    inputs=["date", "close"],
-    lookback_bars=lambda n: lookback_bars("monthly", n),
-    over=(7,),
-)
-def rising_month_share(bars: OHLCV, n: int) -> FloatArray:
-    """Return the share of rising months, in [0, 1]."""
-    return _monthly(bars, n, lambda months: views.rising_share(months, n))
-
-
-@feature(
-    family="periods",
-    meaning="whether the last complete month closed outside the range of the month before",
-    formula="(C_m > H_{{m-1}}) - (C_m < L_{{m-1}})",
-    reference=_PERSON,
-    inputs=["date", "high", "low", "close"],
-    lookback_bars=lookback_bars("monthly", 2),
-)
-def monthly_breakout(bars: OHLCV) -> FloatArray:
-    """Return 1 for a break upwards, -1 for one downwards, else 0."""
-    return _monthly(bars, 2, views.breakout)
-
-
-@feature(
-    family="periods",
     meaning="what the ranges of the last two complete months share",
     formula="(min(H_m, H_{{m-1}}) - max(L_m, L_{{m-1}})) / (max(H) - min(L) of both)",
     reference="Steidlmayer & Koy (1986), Markets and Market Logic, overlapping value",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import talib
 
-from finscale.features.averages import ema, wilder_average
+from finscale.features.averages import wilder_average
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    FADED,
     ema_memory_bars,
     lagged,
     ratio_or,
@@ -25,8 +26,6 @@ _LANE = "Lane (1984), Technical Analysis of Stocks & Commodities 2(3)"
 _CHANDE = "Chande & Kroll (1994), The New Technical Trader"
 _ELDER = "Elder (1993), Trading for a Living"
 
-# Averages that fade without end are nothing once they are this small a part of the price.
-_FADED = 1e-9
 # A bounded index that moved by less than this did not move.
 _ROUNDING = 1e-12
 
@@ -57,7 +56,7 @@ def rsi_14(bars: OHLCV) -> FloatArray:
 )
 def relative_strength(bars: OHLCV, n: int) -> FloatArray:
     """Return the relative strength index of any period, in [0, 1]."""
-    return _relative_strength(bars.close, n, _FADED * bars.close)
+    return _relative_strength(bars.close, n, FADED * bars.close)
 
 
 def _relative_strength(values: FloatArray, n_bars: int, faded: FloatArray) -> FloatArray:
@@ -99,8 +98,8 @@ def connors_rsi_3_2_100(bars: OHLCV) -> FloatArray:
     sign = np.sign(bars.log_return)
     streak = sign * run_length(sign, 20)
     return (
-        _relative_strength(bars.close, 3, _FADED * bars.close)
-        + _relative_strength(streak, 2, np.full(len(bars), _FADED))
+        _relative_strength(bars.close, 3, FADED * bars.close)
+        + _relative_strength(streak, 2, np.full(len(bars), FADED))
         + rolling_rank(bars.log_return, 100)
     ) / 3
 
@@ -211,43 +210,12 @@ def stochastic_d(bars: OHLCV, n: int, smooth: int) -> FloatArray:
     reference=_LANE,
     inputs=["high", "low", "close"],
     lookback_bars=lambda n, smooth: n + smooth - 2,
-    over=[(14, 3), (60, 10)],
+    over=((60, 10),),
 )
 def stochastic_k_less_d(bars: OHLCV, n: int, smooth: int) -> FloatArray:
     """Return %K above %D, in [-1, 1]."""
     place = _stochastic(bars, n)
     return place - rolling_mean(place, smooth)
-
-
-@feature(
-    family="momentum",
-    meaning="close below the {n}-bar high, in the {n}-bar range",
-    formula="(C - max_{n} H) / (max_{n} H - min_{n} L)",
-    reference="Williams (1979), How I Made One Million Dollars",
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(5,),
-)
-def williams_r(bars: OHLCV, n: int) -> FloatArray:
-    """Return Williams' %R, in [-1, 0]; minus one half in a flat range."""
-    return _stochastic(bars, n) - 1
-
-
-@feature(
-    family="momentum",
-    meaning="smoothed place of the close to the middle of the {n}-bar range",
-    formula="2 E(E(C - M)) / E(E(R)), E = EMA_{smooth}, M and R middle and width of {n} bars",
-    reference="Blau (1993), Technical Analysis of Stocks & Commodities 11(1)",
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n, smooth: n - 1 + ema_memory_bars(smooth, cascaded=2),
-    over=[(14, 5)],
-)
-def stochastic_momentum_index(bars: OHLCV, n: int, smooth: int) -> FloatArray:
-    """Return the stochastic momentum index, in [-1, 1]; zero in a flat range."""
-    lowest, highest = rolling_min(bars.low, n), rolling_max(bars.high, n)
-    distance = ema(ema(bars.close - (highest + lowest) / 2, smooth), smooth)
-    width = ema(ema(highest - lowest, smooth), smooth)
-    return ratio_or(2 * distance, np.where(width < _FADED * bars.close, 0.0, width), 0.0)
 
 
 @feature(

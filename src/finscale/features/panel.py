@@ -14,18 +14,14 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from concurrent.futures.thread import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from finscale.errors import FeatureError
 from finscale.features.build import FeatureMatrix, build_features
-from finscale.features.frame import matrix_to_frame, to_parquet
 from finscale.features.registry import Feature
-from finscale.files import write_bytes_atomic
 from finscale.market.bars import OHLCV
 
 T = TypeVar("T")
@@ -118,44 +114,6 @@ def build_panel(jobs: Iterable[PanelJob[T]], *, n_workers: int) -> Iterator[Pane
                 yield _alone(job) if _lost(future) else _result(job, future)
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def store_parquet(directory: Path, name: str, matrix: FeatureMatrix) -> Path:
-    """Write ``directory/name.parquet``: a column ``date``, and float32 features.
-
-    ``partial(store_parquet, directory, name)`` is what a job stores with.
-    """
-    path = directory / f"{name}.parquet"
-    write_bytes_atomic(path, to_parquet(matrix_to_frame(matrix)))
-    return path
-
-
-def write_panel(
-    bars: Iterable[tuple[str, Callable[[], OHLCV]]],
-    features: tuple[Feature, ...],
-    directory: Path,
-    *,
-    n_workers: int,
-) -> Iterator[PanelResult[Path]]:
-    """Build the features of many symbols, and write one Parquet file for each.
-
-    Parameters
-    ----------
-    bars
-        Symbols, and functions that load their bars; drawn as they are needed.
-    directory
-        Where ``SYMBOL.parquet`` is written.
-
-    Yields
-    ------
-    PanelResult
-        As from :func:`build_panel`; its value is the path.
-    """
-    jobs = (
-        PanelJob(symbol, features, load, partial(store_parquet, directory, symbol))
-        for symbol, load in bars
-    )
-    return build_panel(jobs, n_workers=n_workers)
 
 
 def _executor(n_workers: int) -> Executor:

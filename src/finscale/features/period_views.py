@@ -6,6 +6,7 @@ import numpy as np
 
 from finscale.features.period_bars import PeriodBars
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged,
     lagged_log_ratio,
     ratio_or,
@@ -13,7 +14,6 @@ from finscale.features.rolling import (
     rolling_max,
     rolling_mean,
     rolling_min,
-    rolling_skew_kurtosis,
     rolling_sum,
 )
 from finscale.features.runs import signed_run
@@ -21,7 +21,6 @@ from finscale.market.bars import OHLCV, FloatArray
 
 # A market that did not move has the log volatility of one hundredth of a basis point, and a period
 # without a range or without trade counts as one with a thousandth of the average.
-_LEAST_VOLATILITY = 1e-6
 _LEAST_RATIO = 1e-3
 
 
@@ -35,14 +34,9 @@ def close_position(periods: PeriodBars) -> FloatArray:
     return ratio_or(periods.close - periods.low, periods.high - periods.low, 0.5)
 
 
-def body(periods: PeriodBars) -> FloatArray:
-    """Return (C - O) / (H - L), in [-1, 1]; zero if the period is flat."""
-    return ratio_or(periods.close - periods.open, periods.high - periods.low, 0.0)
-
-
 def log_range(periods: PeriodBars) -> FloatArray:
     """Return ln(ln(H / L)), at least ln(1e-6)."""
-    return np.asarray(np.log(np.maximum(_range(periods), _LEAST_VOLATILITY)))
+    return np.asarray(np.log(np.maximum(_range(periods), LEAST_MOVE)))
 
 
 def range_ratio(periods: PeriodBars, n: int) -> FloatArray:
@@ -58,7 +52,7 @@ def volume_ratio(periods: PeriodBars, n: int) -> FloatArray:
 def log_volatility(periods: PeriodBars, n: int) -> FloatArray:
     """Return the log root mean square of n returns, at least ln(1e-6)."""
     variance = rolling_mean(log_return(periods, 1) ** 2, n)
-    return np.asarray(0.5 * np.log(np.maximum(variance, _LEAST_VOLATILITY**2)))
+    return np.asarray(0.5 * np.log(np.maximum(variance, LEAST_MOVE**2)))
 
 
 def stochastic(periods: PeriodBars, n: int) -> FloatArray:
@@ -93,11 +87,6 @@ def autocorrelation(periods: PeriodBars, n: int) -> FloatArray:
     """Return the correlation of n returns with those of the period before; zero if constant."""
     returns = log_return(periods, 1)
     return rolling_corr(returns, lagged(returns, 1), n)
-
-
-def skewness(periods: PeriodBars, n: int) -> FloatArray:
-    """Return the skewness of n returns; zero where they are all equal."""
-    return rolling_skew_kurtosis(log_return(periods, 1), n)[0]
 
 
 def breakout(periods: PeriodBars) -> FloatArray:

@@ -16,7 +16,6 @@ _ELDER = "Elder (1993), Trading for a Living, weekly charts"
 _LEHMANN = "Lehmann (1990), Quarterly J. Economics 105(1), weekly returns"
 _JEGADEESH = "Jegadeesh & Titman (1993), J. Finance 48(1)"
 _PERSON = "Person (2004), A Complete Guide to Technical Trading Tactics, pivot points"
-_NISON = "Nison (1991), Japanese Candlestick Charting Techniques"
 _WEINSTEIN = "Weinstein (1988), Secrets for Profiting in Bull and Bear Markets"
 _PARKINSON = "Parkinson (1980), J. Business 53(1), range notation"
 
@@ -59,19 +58,6 @@ def weekly_return(bars: OHLCV, n: int) -> FloatArray:
 def weekly_close_position(bars: OHLCV) -> FloatArray:
     """Return where the week closed, in [0, 1]; one half in a flat week."""
     return _weekly(bars, 1, views.close_position)
-
-
-@feature(
-    family="periods",
-    meaning="body of the last complete week's candle over its range",
-    formula="(C_w - O_w) / (H_w - L_w)",
-    reference=_NISON,
-    inputs=["date", "open", "high", "low", "close"],
-    lookback_bars=lookback_bars("weekly", 1),
-)
-def weekly_body(bars: OHLCV) -> FloatArray:
-    """Return the week's body, in [-1, 1]; zero in a flat week."""
-    return _weekly(bars, 1, views.body)
 
 
 @feature(
@@ -211,20 +197,6 @@ def weekly_streak(bars: OHLCV, most: int) -> FloatArray:
 def weekly_autocorrelation(bars: OHLCV, n: int) -> FloatArray:
     """Return the autocorrelation of weekly returns; zero where they do not vary."""
     return _weekly(bars, n + 1, lambda weeks: views.autocorrelation(weeks, n))
-
-
-@feature(
-    family="periods",
-    meaning="skewness of the last {n} weekly returns",
-    formula="mean_{n}((r - m)^3) / sd_{n}(r)^3, r = ln(C_w / C_{{w-1}}), m = mean_{n}(r)",
-    reference="Harvey & Siddique (2000), J. Finance 55(3)",
-    inputs=["date", "close"],
-    lookback_bars=lambda n: lookback_bars("weekly", n),
-    over=(34,),
-)
-def weekly_skewness(bars: OHLCV, n: int) -> FloatArray:
-    """Return the skewness of weekly returns; zero where they are all equal."""
-    return _weekly(bars, n, lambda weeks: views.skewness(weeks, n))
 
 
 @feature(

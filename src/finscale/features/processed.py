@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from finscale.features.adequacy import find_constant, require_bars_enough
 from finscale.features.build import FeatureMatrix
 from finscale.features.code import feature_code_hash, feature_libraries
-from finscale.features.context import ContextKind, context_features
+from finscale.features.context import context_features
 from finscale.features.frame import matrix_to_frame
 from finscale.features.panel import PanelJob
+from finscale.features.registry import Feature
 from finscale.features.tiers import tier_features
 from finscale.market.bars import OHLCV, to_arrays
 from finscale.market.catalog import Catalog
-from finscale.market.context import join_context
+from finscale.market.context import join_series
 from finscale.market.manifest import Entry
 from finscale.market.names import bars_name, features_name
 from finscale.market.timescale import resample
+from finscale.study_data import ContextSeries
 
 Registered = tuple[Entry, bool]
 """An entry of the catalogue, and whether it is new."""
-
-
-@dataclass(frozen=True)
-class ContextSource:
-    """A series to join to the bars: the closes of a raw data set.
-
-    Attributes
-    ----------
-    series
-        What to call it; its features' names begin with this.
-    data_set
-        ``VIX.OHLCV.daily``.
-    max_staleness_days, lag_sessions
-        See :func:`finscale.market.context.join_context`.
-    """
-
-    series: str
-    data_set: str
-    kind: ContextKind = "volatility_index"
-    max_staleness_days: int = 4
-    lag_sessions: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what decides about the values, JSON-ready."""
-        return {
-            "series": self.series,
-            "kind": self.kind,
-            "max_staleness_days": self.max_staleness_days,
-            "lag_sessions": self.lag_sessions,
-        }
 
 
 def feature_jobs(
@@ -64,7 +34,7 @@ def feature_jobs(
     *,
     scale: str = "daily",
     version: int | None = None,
-    context: Sequence[ContextSource] = (),
+    context: Sequence[ContextSeries] = (),
 ) -> Iterator[PanelJob[Registered]]:
     """Plan the tables of some symbols and tiers, for :func:`finscale.features.panel.build_panel`.
 
@@ -78,23 +48,23 @@ def feature_jobs(
     version
         Of the bars; None: the latest.
     context
-        Series whose features are added to each tier.
+        Series of the catalogue whose features are added to each tier.
 
     Raises
     ------
     FeatureError, DataError
         Before anything is built: if a tier is unknown, or bars or a series are not there.
     """
-    extra = tuple(f for one in context for f in context_features(one.series, one.kind))
+    extra = tuple(f for one in context for f in context_features(one.name, one.kind))
     features = {tier: (*tier_features(tier), *extra) for tier in tiers}
-    series = [(one, catalog.entry(one.data_set)) for one in context]
+    series = [(one, catalog.entry(bars_name(one.symbol or ""), one.version)) for one in context]
     raw = [catalog.entry(bars_name(symbol), version) for symbol in symbols]
     code_hash = feature_code_hash()
     return (
         PanelJob(
             name=processed_name(entry.symbol, tier, scale=scale, context=context),
             features=features[tier],
-            load=partial(_load, catalog.root, entry, scale, series),
+            load=partial(_load, catalog.root, entry, scale, series, features[tier]),
             store=partial(
                 _store,
                 catalog.root,
@@ -112,29 +82,26 @@ def feature_jobs(
 
 
 def processed_name(
-    symbol: str, tier: str, *, scale: str = "daily", context: Sequence[ContextSource] = ()
+    symbol: str, tier: str, *, scale: str = "daily", context: Sequence[ContextSeries] = ()
 ) -> str:
     """Name a table: ``SPY.features.a25``, ``SPY.features.a25_weekly``, ``SPY.features.a25+vix``."""
     coarse = "" if scale == "daily" else f"_{scale}"
-    return features_name(symbol, tier + coarse + "".join(f"+{one.series}" for one in context))
+    return features_name(symbol, tier + coarse + "".join(f"+{one.name}" for one in context))
 
 
 def _load(
-    root: Path, entry: Entry, scale: str, context: Sequence[tuple[ContextSource, Entry]]
+    root: Path,
+    entry: Entry,
+    scale: str,
+    context: Sequence[tuple[ContextSeries, Entry]],
+    features: Sequence[Feature],
 ) -> OHLCV:
     catalog = Catalog(root)
-    bars = to_arrays(resample(catalog.read(entry), scale))
-    for one, series in context:
-        known = catalog.read(series).select(pl.col("date"), pl.col("close"))
-        bars = join_context(
-            bars,
-            one.series,
-            known["date"].to_numpy(),
-            known["close"].to_numpy(),
-            max_staleness_days=one.max_staleness_days,
-            lag_sessions=one.lag_sessions,
-            source=series.label,
-        )
+    daily = catalog.read(entry)
+    bars = to_arrays(resample(daily, scale))
+    require_bars_enough(len(bars), len(daily), scale, features)
+    for one, known in context:
+        bars = join_series(bars, one, catalog.read(known), source=known.label)
     return bars
 
 
@@ -145,7 +112,7 @@ def _store(
     *,
     tier: str,
     scale: str,
-    context: Sequence[ContextSource],
+    context: Sequence[ContextSeries],
     lineage: Sequence[Entry],
     code_hash: str,
 ) -> Registered:
@@ -155,10 +122,21 @@ def _store(
         source=f"built from {', '.join(one.label for one in lineage)}",
         provenance={
             "scale": scale,
-            "context": [one.as_dict() for one in context],
+            "context": [_context_dict(one) for one in context],
             "libraries": feature_libraries(),
         },
         lineage=lineage,
+        warnings=find_constant(matrix),
         code_hash=code_hash,
         tier=tier,
     )
+
+
+def _context_dict(series: ContextSeries) -> dict[str, Any]:
+    """Return what of a series decides about the values; its data are in the lineage."""
+    return {
+        "series": series.name,
+        "kind": series.kind,
+        "max_staleness_days": series.max_staleness_days,
+        "lag_sessions": series.lag_sessions,
+    }

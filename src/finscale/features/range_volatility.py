@@ -8,6 +8,7 @@ import numpy as np
 
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged,
     lagged_log_ratio,
     ratio_or,
@@ -16,22 +17,19 @@ from finscale.features.rolling import (
     rolling_mean,
     rolling_min,
     rolling_rank,
-    rolling_slope,
     rolling_std,
     rolling_var,
 )
+from finscale.features.runs import bars_since_max
 from finscale.features.variance import (
     EXPONENTIAL_WINDOW_BARS,
-    LEAST_VOLATILITY,
     exponential_mean,
-    garman_klass_variance,
     log_body,
     log_gap,
     log_span,
     log_volatility_ratio,
     parkinson_variance,
     rogers_satchell_variance,
-    since_max,
 )
 from finscale.features.volatility import log_range
 from finscale.market.bars import OHLCV, FloatArray
@@ -45,7 +43,7 @@ _MOLNAR = "Molnár (2012), International Review of Financial Analysis 23"
 
 def _log_ratio(one: FloatArray, other: FloatArray) -> FloatArray:
     """Return the log ratio of two ranges, each at least 1e-6."""
-    floor = LEAST_VOLATILITY
+    floor = LEAST_MOVE
     return np.asarray(np.log(np.maximum(one, floor)) - np.log(np.maximum(other, floor)))
 
 
@@ -66,28 +64,12 @@ def parkinson_volatility_ratio(bars: OHLCV, fast: int, slow: int) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="Garman-Klass volatility of {fast} bars against that of {slow}",
-    formula="ln(GK_{fast} / GK_{slow}), "
-    "GK_n = sqrt(mean_n(ln(H/L)^2 / 2 - (2 ln 2 - 1) ln(C/O)^2))",
-    reference="Garman & Klass (1980), J. Business 53(1)",
-    inputs=_ALL_PRICES,
-    lookback_bars=lambda _fast, slow: slow - 1,
-    over=((5, 120),),
-)
-def garman_klass_volatility_ratio(bars: OHLCV, fast: int, slow: int) -> FloatArray:
-    """Return the log ratio of two horizons of Garman and Klass's estimator."""
-    variance = garman_klass_variance(bars)
-    return log_volatility_ratio(rolling_mean(variance, fast), rolling_mean(variance, slow))
-
-
-@feature(
-    family="volatility",
     meaning="volatility by the ranges of {n} bars against that by their closes",
     formula="ln sqrt(mean_{n}(ln(H/L)^2) / (4 ln 2) / mean_{n}(r^2))",
     reference=_MOLNAR,
     inputs=["high", "low", "close"],
     lookback_bars=lambda n: n,
-    over=(20, 60),
+    over=(20,),
 )
 def parkinson_to_realized(bars: OHLCV, n: int) -> FloatArray:
     """Return the log ratio of Parkinson's to the realised volatility."""
@@ -119,7 +101,7 @@ def rogers_satchell_to_parkinson(bars: OHLCV, n: int) -> FloatArray:
     reference="Lockwood & Linn (1990), J. Finance 45(2)",
     inputs=["open", "close"],
     lookback_bars=lambda n: n,
-    over=(5, 20, 252),
+    over=(5, 20),
 )
 def overnight_variance_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the overnight share of the variance, in [0, 1]; one half where nothing moved."""
@@ -134,7 +116,7 @@ def overnight_variance_share(bars: OHLCV, n: int) -> FloatArray:
     reference="Patton & Sheppard (2015), Review of Economics and Statistics 97(3)",
     inputs=["open", "high", "low"],
     lookback_bars=lambda n: n - 1,
-    over=(5, 20),
+    over=(20,),
 )
 def upside_range_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the upward share of the squared excursions; one half where there were none."""
@@ -243,7 +225,7 @@ def widest_range_ratio(bars: OHLCV, n: int) -> FloatArray:
 )
 def since_widest_range(bars: OHLCV, n: int) -> FloatArray:
     """Return the age of the widest range, in [0, 1]."""
-    return since_max(bars.high / bars.low, n)
+    return bars_since_max(bars.high / bars.low, n) / (n - 1)
 
 
 @feature(
@@ -257,7 +239,7 @@ def since_widest_range(bars: OHLCV, n: int) -> FloatArray:
 )
 def since_narrowest_range(bars: OHLCV, n: int) -> FloatArray:
     """Return the age of the narrowest range, in [0, 1]."""
-    return since_max(-bars.high / bars.low, n)
+    return bars_since_max(-bars.high / bars.low, n) / (n - 1)
 
 
 @feature(
@@ -321,20 +303,6 @@ def range_variation(bars: OHLCV, n: int) -> FloatArray:
 def log_range_dispersion(bars: OHLCV, n: int) -> FloatArray:
     """Return the standard deviation of the log range."""
     return rolling_std(log_range(bars), n)
-
-
-@feature(
-    family="volatility",
-    meaning="trend of the log range over {n} bars",
-    formula="{n} times the least-squares slope of ln(ln(H/L)) over {n} bars",
-    reference=_CHOU,
-    inputs=_HIGH_LOW,
-    lookback_bars=lambda n: n - 1,
-    over=(10,),
-)
-def range_trend(bars: OHLCV, n: int) -> FloatArray:
-    """Return how much the fitted log range rises over the window."""
-    return n * rolling_slope(log_range(bars), n)
 
 
 @feature(

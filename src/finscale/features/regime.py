@@ -7,14 +7,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    LEAST_MOVE,
+    indicator,
     lagged,
     lagged_log_ratio,
     ratio_or,
-    rolling_max,
     rolling_mean,
     rolling_min,
     rolling_std,
@@ -33,22 +33,6 @@ _MOSKOWITZ = "Moskowitz, Ooi & Pedersen (2012), J. Financial Economics 104(2)"
 _SHORT, _LONG = 10, 120
 
 # A session without a range counts as one of a hundredth of a basis point.
-_LEAST_RANGE = 1e-6
-
-
-@feature(
-    family="regime",
-    meaning="share of the last {n} closes more than 5% below the {m}-bar high",
-    formula="mean_{n}(C < 0.95 max_{m}(H))",
-    reference=_PAGAN,
-    inputs=["high", "close"],
-    lookback_bars=lambda n, m: n + m - 2,
-    over=[(60, 120)],
-)
-def pullback_share(bars: OHLCV, n: int, m: int) -> FloatArray:
-    """Return the time spent 5% under water, in [0, 1]."""
-    high = rolling_max(bars.high, m)
-    return rolling_mean(_indicator(bars.close < 0.95 * high, high), n)
 
 
 @feature(
@@ -63,7 +47,7 @@ def pullback_share(bars: OHLCV, n: int, m: int) -> FloatArray:
 def rally_share(bars: OHLCV, n: int, m: int) -> FloatArray:
     """Return the time spent 10% above the low, in [0, 1]."""
     low = rolling_min(bars.low, m)
-    return rolling_mean(_indicator(bars.close > 1.1 * low, low), n)
+    return rolling_mean(indicator(bars.close > 1.1 * low, low), n)
 
 
 @feature(
@@ -109,7 +93,7 @@ def volatility_ladder_5_160(bars: OHLCV) -> FloatArray:
 def calm_rise_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the time spent above the average and in low volatility, in [0, 1]."""
     trend, volatility = _trend_side(bars), _volatility_side(bars)
-    return rolling_mean(_indicator((trend > 0) & (volatility < 0), volatility), n)
+    return rolling_mean(indicator((trend > 0) & (volatility < 0), volatility), n)
 
 
 @feature(
@@ -124,7 +108,7 @@ def calm_rise_share(bars: OHLCV, n: int) -> FloatArray:
 def stressed_fall_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the time spent below the average and in high volatility, in [0, 1]."""
     trend, volatility = _trend_side(bars), _volatility_side(bars)
-    return rolling_mean(_indicator((trend < 0) & (volatility > 0), volatility), n)
+    return rolling_mean(indicator((trend < 0) & (volatility > 0), volatility), n)
 
 
 @feature(
@@ -167,7 +151,7 @@ def variance_break_age(bars: OHLCV, n: int) -> FloatArray:
 def trend_following_share(bars: OHLCV, n: int, m: int) -> FloatArray:
     """Return how often the trend went on, in [0, 1]."""
     before = lagged(lagged_log_ratio(bars.close, bars.close, m), 1)
-    return rolling_mean(_indicator(np.sign(bars.log_return) * np.sign(before) > 0, before), n)
+    return rolling_mean(indicator(np.sign(bars.log_return) * np.sign(before) > 0, before), n)
 
 
 @feature(
@@ -214,23 +198,9 @@ def turbulence_probability(bars: OHLCV, n: int) -> FloatArray:
 )
 def wide_range_probability(bars: OHLCV, n: int) -> FloatArray:
     """Return the filtered probability of wide ranges, in [0, 1], from even odds n bars ago."""
-    level = np.log(np.maximum(np.log(bars.high / bars.low), _LEAST_RANGE))
+    level = np.log(np.maximum(np.log(bars.high / bars.low), LEAST_MOVE))
     gap = level - rolling_mean(level, _LONG)
     return _filtered(np.exp(ratio_or(gap, rolling_std(level, _LONG), 0.0)), n, 0.05)
-
-
-@feature(
-    family="regime",
-    meaning="probability of the rising of two states, from the last {n} bars",
-    formula="filter of z = r / sqrt(mean_120(r^2)): N(0.15, 1) or N(-0.15, 1), 2% switch",
-    reference=_HAMILTON,
-    inputs=["close"],
-    lookback_bars=lambda n: n + _LONG - 1,
-    over=(60,),
-)
-def bull_probability(bars: OHLCV, n: int) -> FloatArray:
-    """Return the filtered probability of a rising market, in [0, 1], from even odds n bars ago."""
-    return _filtered(np.exp(2 * 0.15 * _scaled_return(bars)), n, 0.02)
 
 
 @feature(
@@ -332,8 +302,3 @@ def _variance_break(bars: OHLCV, n: int) -> tuple[FloatArray, FloatArray]:
     statistic[n - 1 :] = np.where(known, math.sqrt(n / 2) * largest, np.nan)
     age[n - 1 :] = np.where(known, place, np.nan)
     return statistic, age
-
-
-def _indicator(holds: NDArray[np.bool_], known: FloatArray) -> FloatArray:
-    """Return 1 where something holds and 0 where it does not; NaN where it is not known."""
-    return np.where(np.isnan(known), np.nan, holds.astype(np.float64))

@@ -97,21 +97,6 @@ def bars_since_three_percent_fall(bars: OHLCV, most: int) -> FloatArray:
 
 @feature(
     family="regime",
-    meaning="bars since the close last stood 5% below that of 5 bars before, up to {most}",
-    formula="bars since C_t / C_{{t-5}} - 1 <= -0.05, over {most}",
-    reference=_ENGLE,
-    inputs=["close"],
-    lookback_bars=lambda most: most + 4,
-    over=(120,),
-)
-def bars_since_weekly_plunge(bars: OHLCV, most: int) -> FloatArray:
-    """Return the time since the last fall of 5% in 5 bars, in [0, 1]."""
-    change = bars.close / lagged(bars.close, 5) - 1
-    return _bars_since(change <= -0.05, change, most)
-
-
-@feature(
-    family="regime",
     meaning="bars since the last return beyond two deviations of {n} bars, up to {most}",
     formula="bars since |r| > 2 sqrt(mean_{n}(r^2)), over {most}",
     reference=_ENGLE,

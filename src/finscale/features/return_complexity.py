@@ -28,7 +28,9 @@ _LONGEST_RUN = 20
 @feature(
     family="statistics",
     meaning="Hurst exponent of the last {n} bars, from the growth of moves with their span",
-    formula="slope of ln sqrt(mean(ln(C_t / C_{{t-q}})^2)) on ln q, q = 1, 2, 4, 8, 16",
+    formula=(
+        "min(max(slope of ln sqrt(mean(ln(C_t / C_{{t-q}})^2)) on ln q, 0), 1), q = 1, 2, 4, 8, 16"
+    ),
     reference="Di Matteo, Aste & Dacorogna (2005), J. Banking & Finance 29(4)",
     inputs=["close"],
     lookback_bars=lambda n: n,
@@ -123,7 +125,7 @@ def sign_entropy(bars: OHLCV, n: int) -> FloatArray:
     reference="Maasoumi & Racine (2002), J. Econometrics 107(1-2), entropy of returns",
     inputs=["close"],
     lookback_bars=lambda n: n + 19,
-    over=(60, 200),
+    over=(60,),
 )
 def scaled_return_entropy(bars: OHLCV, n: int) -> FloatArray:
     """Return the entropy of standardised returns, in [0, 1]."""
@@ -136,7 +138,10 @@ def scaled_return_entropy(bars: OHLCV, n: int) -> FloatArray:
 @feature(
     family="statistics",
     meaning="fractal dimension of the path of {n} closes: 1 for a straight line",
-    formula="ln {n} / (ln {n} + ln(d / P)), d = max |ln(C_i / C_{{t-{n}}})|, P = sum_{n}(|r|)",
+    formula=(
+        "ln {n} / (ln {n} + ln(max(d / P, 1 / sqrt({n})))), d = max |ln(C_i / C_{{t-{n}}})|, "
+        "P = sum_{n}(|r|)"
+    ),
     reference="Katz (1988), Computers in Biology and Medicine 18(3)",
     inputs=["close"],
     lookback_bars=lambda n: n,
@@ -188,7 +193,7 @@ def longest_loss_run(bars: OHLCV, n: int) -> FloatArray:
     reference="Schuster (1898), Terrestrial Magnetism 3(1), periodogram",
     inputs=["close"],
     lookback_bars=lambda _period, n: n,
-    over=[(5, 60), (20, 120), (40, 240)],
+    over=((5, 60), (20, 120)),
 )
 def cycle_power(bars: OHLCV, period: int, n: int) -> FloatArray:
     """Return the periodogram at one frequency, in [0, 1]; zero without moves. n holds cycles."""

@@ -17,7 +17,6 @@ from finscale.features.rolling import (
 from finscale.market.bars import OHLCV, FloatArray
 
 _CAMPBELL = "Campbell, Lo & MacKinlay (1997), The Econometrics of Financial Markets, ch. 2"
-_DING = "Ding, Granger & Engle (1993), J. Empirical Finance 1(1)"
 
 
 @feature(
@@ -27,7 +26,7 @@ _DING = "Ding, Granger & Engle (1993), J. Empirical Finance 1(1)"
     reference=_CAMPBELL,
     inputs=["close"],
     lookback_bars=lambda lag, n: n + lag,
-    over=[(1, 20), (1, 60), (1, 240), (2, 60), (5, 60), (10, 240)],
+    over=((1, 20), (1, 60), (1, 240), (2, 60), (5, 60)),
 )
 def return_autocorrelation(bars: OHLCV, lag: int, n: int) -> FloatArray:
     """Return the autocorrelation of returns; zero where they do not vary."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged_log_ratio,
     ratio_or,
     rolling_mean,
@@ -14,10 +15,8 @@ from finscale.features.rolling import (
 from finscale.market.bars import OHLCV, FloatArray
 
 _MAGDON = "Magdon-Ismail & Atiya (2004), Risk 17(10)"
-_MARTIN = "Martin & McCann (1989), The Investor's Guide to Fidelity Funds"
 
 # A deviation below a hundredth of a basis point a day is rounding noise.
-_LEAST_DEVIATION = 1e-6
 
 
 @feature(
@@ -27,7 +26,7 @@ _LEAST_DEVIATION = 1e-6
     reference="Sharpe (1994), J. Portfolio Management 21(1)",
     inputs=["close"],
     lookback_bars=lambda n: n,
-    over=(20, 60, 250),
+    over=(20, 250),
 )
 def sharpe_ratio(bars: OHLCV, n: int) -> FloatArray:
     """Return the daily Sharpe ratio, not annualised; the deviation is 1e-6 at least."""
@@ -98,7 +97,7 @@ def rise_fall_balance(bars: OHLCV, n: int) -> FloatArray:
 
 
 def _sharpe(returns: FloatArray, n: int) -> FloatArray:
-    return rolling_mean(returns, n) / np.maximum(rolling_std(returns, n), _LEAST_DEVIATION)
+    return rolling_mean(returns, n) / np.maximum(rolling_std(returns, n), LEAST_MOVE)
 
 
 def _lowest_from_peak(prices: FloatArray, n: int) -> FloatArray:

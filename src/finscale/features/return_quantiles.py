@@ -28,20 +28,6 @@ def tail_asymmetry(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="statistics",
-    meaning="which quartile of the last {n} returns lies farther from the median",
-    formula="(q75 + q25 - 2 q50) / (q75 - q25), q = quantiles of r over {n} bars",
-    reference="Bowley (1920), Elements of Statistics",
-    inputs=["close"],
-    lookback_bars=lambda n: n,
-    over=(250,),
-)
-def quartile_asymmetry(bars: OHLCV, n: int) -> FloatArray:
-    """Return Bowley's skewness, in [-1, 1]; zero if the quartiles are the same."""
-    return _quantile_skewness(bars.log_return, n, 0.25)
-
-
-@feature(
-    family="statistics",
     meaning="how much wider the tails of the last {n} returns are than their middle half",
     formula="1 - (q75 - q25) / (q95 - q05), q = quantiles of r over {n} bars",
     reference=_KIM + ", after Crow & Siddiqui (1967), J. American Statistical Association 62(317)",
@@ -64,7 +50,7 @@ def tail_weight(bars: OHLCV, n: int) -> FloatArray:
     reference="Hotelling & Solomons (1932), Annals of Mathematical Statistics 3(2)",
     inputs=["close"],
     lookback_bars=lambda n: n,
-    over=(60, 250),
+    over=(60,),
 )
 def mean_median_gap(bars: OHLCV, n: int) -> FloatArray:
     """Return the nonparametric skewness, in [-1, 1]; zero where all returns are equal."""

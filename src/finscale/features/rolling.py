@@ -6,8 +6,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finscale.market.bars import FloatArray
+
+# A hundredth of a basis point: what a volatility, range or deviation of log prices counts at least.
+LEAST_MOVE = 1e-6
+# Averages that fade without end are nothing once they are this small a part of the price.
+FADED = 1e-9
 
 
 def lagged_log_ratio(numerator: FloatArray, denominator: FloatArray, lag: int) -> FloatArray:
@@ -24,11 +30,17 @@ def lagged(values: FloatArray, lag: int) -> FloatArray:
     return result
 
 
+def indicator(holds: NDArray[np.bool_], known: FloatArray) -> FloatArray:
+    """Return 1 where something holds and 0 where it does not; NaN where ``known`` is NaN."""
+    return np.where(np.isnan(known), np.nan, holds.astype(np.float64))
+
+
 def rolling_sum(values: FloatArray, n_bars: int) -> FloatArray:
     """Return the sum of rows t - n_bars + 1 … t; NaN while there are fewer.
 
     Like everything rolling here, a value depends on the rows of its own window and on nothing
-    else, to the last bit: no running total carries rounding errors along the series. Windows are
+    else, to the last bit: no running total carries rounding errors along the series, as the ones
+    of TA-Lib's SMA, STDDEV and MFI do, which a few of the indicators are. Windows are
     put together from blocks of 1, 2, 4, … rows, which takes log2(n_bars) passes over the series.
     NaN in a window makes NaN.
     """

@@ -46,8 +46,8 @@ def signed_run(states: FloatArray, cap: int) -> FloatArray:
 def bars_since_max(values: FloatArray, n_bars: int) -> FloatArray:
     """Return how many bars before t the maximum of rows t - n_bars + 1 … t stands.
 
-    The latest of equals counts. A window is the union of two that overlap, each of a power of
-    two rows.
+    The latest of equals counts; a window that holds NaN gives NaN. A window is the union of two
+    that overlap, each of a power of two rows.
     """
     length = len(values)
     if length < n_bars:
@@ -60,7 +60,11 @@ def bars_since_max(values: FloatArray, n_bars: int) -> FloatArray:
         best, row = _later_of_equals(best, row, n_bars - width)
     since = np.full(length, np.nan)
     since[n_bars - 1 :] = np.arange(n_bars - 1, length) - row[: length - n_bars + 1]
-    return since
+    return (
+        since
+        if np.isfinite(values).all()
+        else np.where(np.isnan(rolling_sum(values, n_bars)), np.nan, since)
+    )
 
 
 def bars_since_min(values: FloatArray, n_bars: int) -> FloatArray:

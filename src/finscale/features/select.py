@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finscale.errors import FeatureError
 from finscale.features.context import context_features
-from finscale.features.modules import load_feature_modules
+from finscale.features.modules import features_of_modules, load_feature_modules
 from finscale.features.registry import REGISTRY, Feature
 from finscale.features.tiers import tier_features
 from finscale.study import Study
@@ -32,12 +32,15 @@ def study_features(study: Study) -> tuple[Feature, ...]:
         If the tier or an extra feature is unknown, a feature is named twice, or a module of the
         study cannot be loaded.
     """
-    own_features(study)
+    own = {one.name for one in own_features(study)}
+    # What another study of this process registered was not proved for this one, and is not there
+    # when this one runs alone.
+    others = features_of_modules() - own
     chosen = list(tier_features(study.features.tier))
     for series in study.data.context:
         chosen += context_features(series.name, series.kind)
     for name in study.features.extra:
-        if name not in REGISTRY:
+        if name not in REGISTRY or name in others:
             raise FeatureError(
                 f"features.extra: no feature {name!r}; name one of another tier, or one that a "
                 "file in features.modules registers"

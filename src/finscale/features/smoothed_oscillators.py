@@ -7,6 +7,7 @@ import numpy as np
 from finscale.features.averages import ema
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    FADED,
     ema_memory_bars,
     lagged,
     ratio_or,
@@ -20,13 +21,7 @@ from finscale.market.bars import OHLCV, FloatArray
 _APPEL = "Appel (2005), Technical Analysis: Power Tools for Active Investors"
 _PRING = "Pring (1992), Technical Analysis of Stocks & Commodities 10(9)"
 _BLAU = "Blau (1991), Technical Analysis of Stocks & Commodities 9(11)"
-_BILL_WILLIAMS = "Williams (1998), New Trading Dimensions"
 _VIGOR = "Ehlers (2002), Technical Analysis of Stocks & Commodities 20(1)"
-_ELDER = "Elder (1993), Trading for a Living"
-_CHANDE = "Chande & Kroll (1994), The New Technical Trader"
-
-# Averages that fade without end are nothing once they are this small a part of the price.
-_FADED = 1e-9
 
 
 @feature(
@@ -43,26 +38,11 @@ def percentage_price_oscillator(bars: OHLCV, fast: int, slow: int) -> FloatArray
     return ema(bars.close, fast) / ema(bars.close, slow) - 1
 
 
-@feature(
-    family="momentum",
-    meaning="one-bar change of the triple exponential average of {n} bars",
-    formula="100 (E_t / E_{{t-1}} - 1), E = EMA_{n}(EMA_{n}(EMA_{n}(C)))",
-    reference="Hutson (1983), Technical Analysis of Stocks & Commodities 1(5)",
-    inputs=["close"],
-    lookback_bars=lambda n: ema_memory_bars(n, cascaded=3) + 1,
-    over=(15,),
-)
-def trix(bars: OHLCV, n: int) -> FloatArray:
-    """Return TRIX, in percent per bar."""
-    average = ema(ema(ema(bars.close, n), n), n)
-    return 100 * (average / lagged(average, 1) - 1)
-
-
 def _true_strength(bars: OHLCV, slow: int, fast: int) -> FloatArray:
     move = bars.close - lagged(bars.close, 1)
     net = ema(ema(move, slow), fast)
     way = ema(ema(np.abs(move), slow), fast)
-    return ratio_or(net, np.where(way < _FADED * bars.close, 0.0, way), 0.0)
+    return ratio_or(net, np.where(way < FADED * bars.close, 0.0, way), 0.0)
 
 
 def _true_strength_memory_bars(slow: int, fast: int) -> int:
@@ -174,21 +154,6 @@ def know_sure_thing_signal_gap_9(bars: OHLCV) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="awesome oscillator less its 5-bar mean",
-    formula="X - mean_5(X), X = (SMA_5(M) - SMA_34(M)) / C, M = (H + L) / 2",
-    reference=_BILL_WILLIAMS,
-    inputs=["high", "low", "close"],
-    lookback_bars=37,
-)
-def accelerator_oscillator_5_34(bars: OHLCV) -> FloatArray:
-    """Return the accelerator oscillator as a fraction of the close."""
-    price = (bars.high + bars.low) / 2
-    awesome = (rolling_mean(price, 5) - rolling_mean(price, 34)) / bars.close
-    return awesome - rolling_mean(awesome, 5)
-
-
-@feature(
-    family="momentum",
     meaning="mean of body over range of {n} bars",
     formula="mean_{n}((C - O) / (H - L))",
     reference="Livshin (2001), Technical Analysis of Stocks & Commodities 19(8)",
@@ -223,22 +188,6 @@ def relative_vigor_signal_gap(bars: OHLCV, n: int) -> FloatArray:
 
 @feature(
     family="momentum",
-    meaning="share of rising bodies in all bodies of {n} bars",
-    formula="sum_{n} max(C - O, 0) / sum_{n} |C - O|",
-    reference=f"{_CHANDE}, intraday momentum index",
-    inputs=["open", "close"],
-    lookback_bars=lambda n: n - 1,
-    over=(14,),
-)
-def intraday_momentum(bars: OHLCV, n: int) -> FloatArray:
-    """Return the intraday momentum index, in [0, 1]; one half where there was no body."""
-    body = bars.close - bars.open
-    rising = rolling_sum(np.maximum(body, 0.0), n)
-    return ratio_or(rising, rolling_sum(np.abs(body), n), 0.5)
-
-
-@feature(
-    family="momentum",
     meaning="rises of the high over rises of the high and falls of the low, {n} bars",
     formula="U / (U + D), U = sum_{n} max(H_i - H_{{i-1}}, 0), D = sum_{n} max(L_{{i-1}} - L_i, 0)",
     reference="DeMark (1994), The New Science of Technical Analysis",
@@ -251,33 +200,3 @@ def demarker(bars: OHLCV, n: int) -> FloatArray:
     rise = rolling_sum(np.maximum(bars.high - lagged(bars.high, 1), 0.0), n)
     fall = rolling_sum(np.maximum(lagged(bars.low, 1) - bars.low, 0.0), n)
     return ratio_or(rise, rise + fall, 0.5)
-
-
-@feature(
-    family="momentum",
-    meaning="high above the {n}-bar exponential average, in mean true ranges",
-    formula="(H - EMA_{n}(C)) / mean_{n}(TR)",
-    reference=_ELDER,
-    inputs=["high", "low", "close"],
-    # Counted in true ranges, some hundred to a price, the start weighs more: n bars on top.
-    lookback_bars=lambda n: ema_memory_bars(n) + n,
-    over=(13,),
-)
-def bull_power(bars: OHLCV, n: int) -> FloatArray:
-    """Return Elder's bull power; zero where there was no range."""
-    return ratio_or(bars.high - ema(bars.close, n), rolling_mean(bars.true_range, n), 0.0)
-
-
-@feature(
-    family="momentum",
-    meaning="low above the {n}-bar exponential average, in mean true ranges",
-    formula="(L - EMA_{n}(C)) / mean_{n}(TR)",
-    reference=_ELDER,
-    inputs=["high", "low", "close"],
-    # Counted in true ranges, some hundred to a price, the start weighs more: n bars on top.
-    lookback_bars=lambda n: ema_memory_bars(n) + n,
-    over=(13,),
-)
-def bear_power(bars: OHLCV, n: int) -> FloatArray:
-    """Return Elder's bear power; zero where there was no range."""
-    return ratio_or(bars.low - ema(bars.close, n), rolling_mean(bars.true_range, n), 0.0)

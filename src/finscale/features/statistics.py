@@ -6,6 +6,7 @@ import numpy as np
 
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    indicator,
     lagged,
     ratio_or,
     rolling_mean,
@@ -17,7 +18,6 @@ from finscale.market.bars import OHLCV, FloatArray
 _CONT = "Cont (2001), Quantitative Finance 1(2)"
 
 # A return or a deviation below a hundredth of a basis point is rounding noise.
-_LEAST_DEVIATION = 1e-6
 
 
 @feature(
@@ -78,7 +78,7 @@ def return_zscore(bars: OHLCV, n: int) -> FloatArray:
 def one_percent_rise_share(bars: OHLCV, n: int) -> FloatArray:
     """Return how often the high came 1% above the last close, in [0, 1]."""
     before = lagged(bars.close, 1)
-    return rolling_mean(_indicator(bars.high / before >= 1.01, before), n)
+    return rolling_mean(indicator(bars.high / before >= 1.01, before), n)
 
 
 @feature(
@@ -94,7 +94,7 @@ def one_percent_rise_share(bars: OHLCV, n: int) -> FloatArray:
 def one_percent_fall_share(bars: OHLCV, n: int) -> FloatArray:
     """Return how often the low came 1% below the last close, in [0, 1]."""
     before = lagged(bars.close, 1)
-    return rolling_mean(_indicator(bars.low / before <= 0.99, before), n)
+    return rolling_mean(indicator(bars.low / before <= 0.99, before), n)
 
 
 @feature(
@@ -119,12 +119,12 @@ def absolute_return_variation(bars: OHLCV, n: int) -> FloatArray:
     reference=_CONT + ", heavy tails",
     inputs=["close"],
     lookback_bars=lambda n, m: n + m - 1,
-    over=[(20, 120), (120, 120)],
+    over=((20, 120),),
 )
 def extreme_return_share(bars: OHLCV, n: int, m: int) -> FloatArray:
     """Return how often a return was extreme when it came, in [0, 1]."""
     size, limit = np.abs(bars.log_return), _two_deviations(bars, m)
-    return rolling_mean(_indicator(size > limit, limit), n)
+    return rolling_mean(indicator(size > limit, limit), n)
 
 
 @feature(
@@ -139,13 +139,8 @@ def extreme_return_share(bars: OHLCV, n: int, m: int) -> FloatArray:
 def extreme_gain_share_balance(bars: OHLCV, n: int, m: int) -> FloatArray:
     """Return the share of extreme gains less that of extreme losses, in [-1, 1]."""
     returns, limit = bars.log_return, _two_deviations(bars, m)
-    return rolling_mean(_indicator(returns > limit, limit) - _indicator(returns < -limit, limit), n)
+    return rolling_mean(indicator(returns > limit, limit) - indicator(returns < -limit, limit), n)
 
 
 def _two_deviations(bars: OHLCV, n: int) -> FloatArray:
     return 2 * np.sqrt(rolling_mean(bars.log_return**2, n))
-
-
-def _indicator(holds: np.typing.NDArray[np.bool_], known: FloatArray) -> FloatArray:
-    """Return 1 where something holds and 0 where it does not; NaN where it is not known."""
-    return np.where(np.isnan(known), np.nan, holds.astype(np.float64))

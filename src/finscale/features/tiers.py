@@ -129,7 +129,7 @@ _ADDED = {
             random_walk_index_40 sma_curvature_100_50
         momentum: streak_8 rising_share_60 information_discreteness_250 relative_strength_2
             gain_loss_size_60 reversal_share_60 chande_momentum_120 fisher_transform_10
-            trix_15 return_rank_20_120 momentum_divergence_14_60 detrended_price_20
+            balance_of_power_14 return_rank_20_120 momentum_divergence_14_60 detrended_price_20
             demarker_14
         volatility: parkinson_volatility_ratio_5_20 log_realized_volatility_252
             rogers_satchell_to_parkinson_20 har_range_contrast_22_66
@@ -171,7 +171,7 @@ _ADDED = {
             vortex_difference_42 trend_trigger_15 averages_below_close_5_200
             return_since_sma_cross_20_20 time_correlation_40 kendall_trend_15
             rainbow_oscillator_10 heikin_ashi_body ichimoku_conversion_base_9_26
-            ribbon_order_25_200 dema_distance_20 hull_slope_16 sma_ratio_5_20
+            ribbon_order_25_200 hull_slope_16 sma_ratio_5_20
         momentum: reversal_share_250 gain_loss_size_250 pullback_5_60 pullback_10_250
             extreme_return_balance_120 extreme_return_balance_20 detrended_price_60
             detrended_price_120 information_discreteness_60 overnight_return_5
@@ -180,9 +180,9 @@ _ADDED = {
             demark_setup_9 stochastic_momentum_place_40 skipped_return_252_126
             skipped_return_63_21 true_strength_signal_gap_25_13_7
             relative_vigor_signal_gap_10 know_sure_thing_signal_gap_9
-            stochastic_k_less_d_14_3 stochastic_k_less_d_60_10 rising_share_10
+            stochastic_k_less_d_60_10 rising_share_10
             return_rank_60_180 return_rank_1_100 return_acceleration_60
-            return_acceleration_120 balance_of_power_14 streak_return_8 cci_5 return_3
+            return_acceleration_120 streak_return_8 cci_5 return_3
             chande_momentum_9 fisher_transform_60 momentum_agreement_5_250
             intraday_less_overnight_return_120 rsi_14_change_20 relative_momentum_20_5
             volatility_scaled_return_5_60 true_strength_25_13
@@ -217,13 +217,13 @@ _ADDED = {
             vwap_to_average_10 kyle_impact_250 volume_below_to_above_120 signed_volume_3
             busy_share_10_20 volume_variation_5 roll_spread_250 volume_change_120
             illiquidity_ratio_60_252 volume_weighted_volatility_ratio_120 volume_entropy_30
-            force_index_2 money_flow_index_40
+            force_index_2 money_flow_index_40 volume_strength_14
         channels: distance_to_low_252 swing_low_distance_5_60 bars_since_low_252
             range_asymmetry_40 range_asymmetry_120 gap_beyond_range_1 log_width_ratio_5_20
             log_width_ratio_20_120 high_streak_8 low_streak_8 open_position_5
             band_break_balance_20_60 new_extreme_balance_20_60 new_extreme_balance_120_120
             leg_position_20 leg_position_250 projection_position_14 bars_since_high_60
-            bars_since_low_60 band_position_change_50_20 log_donchian_width_120
+            bars_since_low_60 band_position_change_50_20 donchian_breakout_120
             keltner_position_5
         candle: close_location_lead_60 outside_bar_share_60 colour_change_share_10
             failed_breakout_balance_40 gap_fill_share_20 harami_share_20 high_unevenness_10
@@ -254,14 +254,15 @@ _ADDED = {
             trend_following_share_60_20 trend_sign_persistence_60_5 cusum_rise_60
             bars_since_three_percent_rise_250 bars_since_extreme_return_120_60
             swing_regime_20_120
-        calendar: quarter_progress turn_of_year quarterly_expiry_week session_density_20
+        calendar: weekdays_missed quarter_progress turn_of_year quarterly_expiry_week
+            session_density_20
         periods: week_to_date_return weekly_return_4 monthly_return_1 monthly_return_3
             log_weekly_volatility_13 weekly_close_position close_to_weekly_low
             close_to_monthly_high log_monthly_range weekly_streak_8 weekly_choppiness_8
             earlier_monthly_return_1 monthly_range_ratio_6 log_monthly_volatility_7
             monthly_sma_distance_7 monthly_volume_ratio_6 weekly_return_13
             weekly_stochastic_5 weekly_sma_distance_10 weekly_relative_strength_14
-            rising_week_share_13 weekly_range_overlap
+            rising_week_share_13 weekly_range_overlap monthly_range_overlap
     """,
 }
 

@@ -8,12 +8,9 @@ import numpy as np
 import talib
 
 from finscale.features.averages import (
-    dema,
     ema,
     hull_average,
     hull_memory_bars,
-    tema,
-    wilder_average,
 )
 from finscale.features.registry import feature
 from finscale.features.rolling import (
@@ -43,7 +40,7 @@ _N_RIBBON = 6
     reference=_MURPHY,
     inputs=["close"],
     lookback_bars=lambda n: n - 1,
-    over=(5, 10, 20, 50, 100, 200),
+    over=(10, 20, 50, 200),
 )
 def sma_distance(bars: OHLCV, n: int) -> FloatArray:
     """Return the relative distance from the simple average."""
@@ -105,49 +102,6 @@ def hull_slope(bars: OHLCV, n: int) -> FloatArray:
     """Return the last step of Hull's average over the close."""
     average = hull_average(bars.close, n)
     return (average - lagged(average, 1)) / bars.close
-
-
-@feature(
-    family="trend",
-    meaning="distance of the close from its double exponential average of {n} bars",
-    formula="1 - DEMA_{n}(C) / C, DEMA = 2 EMA - EMA(EMA)",
-    reference="Mulloy (1994), Technical Analysis of Stocks & Commodities 12(1)",
-    inputs=["close"],
-    lookback_bars=lambda n: ema_memory_bars(n, cascaded=2),
-    over=(20,),
-)
-def dema_distance(bars: OHLCV, n: int) -> FloatArray:
-    """Return the distance from the double exponential average over the close."""
-    return 1 - dema(bars.close, n) / bars.close
-
-
-@feature(
-    family="trend",
-    meaning="distance of the close from its triple exponential average of {n} bars",
-    formula="1 - TEMA_{n}(C) / C, TEMA = 3 EMA - 3 EMA(EMA) + EMA(EMA(EMA))",
-    reference="Mulloy (1994), Technical Analysis of Stocks & Commodities 12(2)",
-    inputs=["close"],
-    lookback_bars=lambda n: ema_memory_bars(n, cascaded=3),
-    over=(15,),
-)
-def tema_distance(bars: OHLCV, n: int) -> FloatArray:
-    """Return the distance from the triple exponential average over the close."""
-    return 1 - tema(bars.close, n) / bars.close
-
-
-@feature(
-    family="trend",
-    meaning="distance of the close from its {n}-bar average in average true ranges",
-    formula="(C - SMA_{n}(C)) / mean_{n}(TR)",
-    reference="Keltner (1960), How to Make Money in Commodities, bands in units of range",
-    inputs=["high", "low", "close"],
-    lookback_bars=lambda n: n,
-    over=(200,),
-)
-def sma_distance_in_true_ranges(bars: OHLCV, n: int) -> FloatArray:
-    """Return the distance from the average over the mean true range; zero where there was none."""
-    distance = gap(bars.close, rolling_mean(bars.close, n))
-    return ratio_or(distance, rolling_mean(bars.true_range, n), 0.0)
 
 
 @feature(
@@ -305,21 +259,6 @@ def ichimoku_cloud_thickness(bars: OHLCV, fast: int, base: int, slow: int) -> Fl
     """Return the first span above the second, as a fraction of the close."""
     one, other = _cloud(bars, fast, base, slow)
     return (one - other) / bars.close
-
-
-@feature(
-    family="trend",
-    meaning="Alligator: lips above the jaw",
-    formula="(S_5(M)_{{t-3}} - S_13(M)_{{t-8}}) / C, M = (H + L) / 2, S = Wilder's average",
-    reference="Williams (1998), New Trading Dimensions",
-    inputs=["high", "low", "close"],
-    lookback_bars=ema_memory_bars(25) + 8,
-)
-def alligator_mouth_5_13(bars: OHLCV) -> FloatArray:
-    """Return the fast shifted average above the slow one, as a fraction of the close."""
-    median = (bars.high + bars.low) / 2
-    lips, jaw = wilder_average(median, 5), wilder_average(median, 13)
-    return (lagged(lips, 3) - lagged(jaw, 8)) / bars.close
 
 
 @feature(

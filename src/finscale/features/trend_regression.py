@@ -9,7 +9,6 @@ from finscale.features.registry import feature
 from finscale.features.rolling import (
     lagged,
     rolling_corr,
-    rolling_mean,
     rolling_slope,
     rolling_sum,
 )
@@ -112,18 +111,3 @@ def quadratic_bend(bars: OHLCV, n: int) -> FloatArray:
     for age in range(n):
         total += weight[n - 1 - age] * (lagged(price, age) - price)
     return total
-
-
-@feature(
-    family="trend",
-    meaning="close above the end of the regression line through {n} closes",
-    formula="(C - F) / C, F = mean_{n}(C) + ({n} - 1) / 2 cov_{n}(i, C_i) / var_{n}(i)",
-    reference="Chande & Kroll (1994), The New Technical Trader, forecast oscillator",
-    inputs=["close"],
-    lookback_bars=lambda n: n - 1,
-    over=(50,),
-)
-def forecast_oscillator(bars: OHLCV, n: int) -> FloatArray:
-    """Return the close's distance from its regression line, as a fraction of it."""
-    end = rolling_mean(bars.close, n) + rolling_slope(bars.close, n) * ((n - 1) / 2)
-    return (bars.close - end) / bars.close

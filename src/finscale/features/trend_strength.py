@@ -181,7 +181,7 @@ def _path(bars: OHLCV, n_bars: int) -> FloatArray:
     reference="Kaufman (1995), Smarter Trading",
     inputs=["close"],
     lookback_bars=lambda n: n,
-    over=(10, 20, 60, 120),
+    over=(10, 20, 120),
 )
 def efficiency_ratio(bars: OHLCV, n: int) -> FloatArray:
     """Return Kaufman's efficiency ratio, in [0, 1]; zero where the close never moved."""
@@ -196,7 +196,7 @@ def efficiency_ratio(bars: OHLCV, n: int) -> FloatArray:
     reference="White (1991), Futures, August, vertical horizontal filter",
     inputs=["close"],
     lookback_bars=lambda n: n,
-    over=(28, 90),
+    over=(90,),
 )
 def vertical_horizontal_filter(bars: OHLCV, n: int) -> FloatArray:
     """Return the vertical horizontal filter, in [0, 1]; zero where the close never moved."""
@@ -225,7 +225,10 @@ def choppiness(bars: OHLCV, n: int) -> FloatArray:
 @feature(
     family="trend",
     meaning="fractal dimension of the range of {n} bars",
-    formula="ln((R_a + R_b) / ({n} / 2) / (R / {n})) / ln 2, R = max H - min L, of halves a and b",
+    formula=(
+        "ln(min(max((R_a + R_b) / ({n} / 2) / (R / {n}), 1), 4)) / ln 2, R = max H - min L, of "
+        "halves a and b"
+    ),
     reference="Ehlers (2005), Technical Analysis of Stocks & Commodities 23(10)",
     inputs=["high", "low"],
     lookback_bars=lambda n: n - 1,

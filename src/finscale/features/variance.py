@@ -9,11 +9,8 @@ import math
 
 import numpy as np
 
-from finscale.features.rolling import lagged, rolling_max, rolling_mean, rolling_var
+from finscale.features.rolling import LEAST_MOVE, lagged, rolling_mean, rolling_var
 from finscale.market.bars import OHLCV, FloatArray
-
-# A market that did not move at all has the log volatility of one hundredth of a basis point.
-LEAST_VOLATILITY = 1e-6
 
 # A power of two; a bar that old still counts 0.04% in the longest average here, of 32 bars.
 EXPONENTIAL_WINDOW_BARS = 128
@@ -21,7 +18,7 @@ EXPONENTIAL_WINDOW_BARS = 128
 
 def log_volatility(variance: FloatArray) -> FloatArray:
     """Return the log of the standard deviation, at least ln(1e-6)."""
-    return np.asarray(0.5 * np.log(np.maximum(variance, LEAST_VOLATILITY**2)))
+    return np.asarray(0.5 * np.log(np.maximum(variance, LEAST_MOVE**2)))
 
 
 def log_volatility_ratio(variance: FloatArray, reference: FloatArray) -> FloatArray:
@@ -32,12 +29,6 @@ def log_volatility_ratio(variance: FloatArray, reference: FloatArray) -> FloatAr
 def log_span(bars: OHLCV) -> FloatArray:
     """Return the log range ln(H / L) of each bar."""
     return np.asarray(np.log(bars.high / bars.low))
-
-
-def log_true_span(bars: OHLCV) -> FloatArray:
-    """Return the log true range ln(max(H, C_{t-1}) / min(L, C_{t-1})); NaN in the first row."""
-    before = lagged(bars.close, 1)
-    return np.asarray(np.log(np.maximum(bars.high, before) / np.minimum(bars.low, before)))
 
 
 def log_gap(bars: OHLCV) -> FloatArray:
@@ -96,16 +87,3 @@ def exponential_mean(
     if len(total):
         result[width - 1 :] = total * ((1 - keep) / (1 - keep**width))
     return result
-
-
-def since_max(values: FloatArray, n_bars: int) -> FloatArray:
-    """Return the rows since the largest value of rows t - n_bars + 1 … t, over n_bars - 1.
-
-    In [0, 1]; of equal values the latest counts. NaN where the window is not whole or holds NaN.
-    """
-    best = rolling_max(values, n_bars)
-    since = np.where(np.isnan(best), np.nan, 0.0)
-    # From the oldest row to the latest, so that the latest of equals is the one that stays.
-    for back in range(n_bars - 1, -1, -1):
-        since[lagged(values, back) == best] = back
-    return since / (n_bars - 1)

@@ -12,9 +12,14 @@ import numpy as np
 import talib
 
 from finscale.features.registry import feature
-from finscale.features.rolling import ema_memory_bars, rolling_max, rolling_mean, rolling_min
+from finscale.features.rolling import (
+    LEAST_MOVE,
+    ema_memory_bars,
+    rolling_max,
+    rolling_mean,
+    rolling_min,
+)
 from finscale.features.variance import (
-    LEAST_VOLATILITY,
     garman_klass_variance,
     log_gap,
     log_span,
@@ -38,7 +43,7 @@ _SORTINO = "Sortino & van der Meer (1991), J. Portfolio Management 17(4)"
 def log_natr(bars: OHLCV, n: int) -> FloatArray:
     """Return the log of the normalised average true range."""
     true_range = talib.ATR(bars.high, bars.low, bars.close, n)
-    return np.asarray(np.log(np.maximum(true_range / bars.close, LEAST_VOLATILITY)))
+    return np.asarray(np.log(np.maximum(true_range / bars.close, LEAST_MOVE)))
 
 
 @feature(
@@ -51,7 +56,7 @@ def log_natr(bars: OHLCV, n: int) -> FloatArray:
 )
 def log_range(bars: OHLCV) -> FloatArray:
     """Return the log of the bar's log range."""
-    return np.asarray(np.log(np.maximum(log_span(bars), LEAST_VOLATILITY)))
+    return np.asarray(np.log(np.maximum(log_span(bars), LEAST_MOVE)))
 
 
 @feature(
@@ -104,7 +109,7 @@ def log_garman_klass_volatility(bars: OHLCV, n: int) -> FloatArray:
     reference="Yang & Zhang (2000), J. Business 73(3)",
     inputs=["open", "high", "low", "close"],
     lookback_bars=lambda n: n,
-    over=(30, 90),
+    over=(30,),
 )
 def log_yang_zhang_volatility(bars: OHLCV, n: int) -> FloatArray:
     """Return the log of Yang and Zhang's estimator."""
@@ -194,4 +199,4 @@ def log_largest_move(bars: OHLCV, n: int) -> FloatArray:
 def log_window_range(bars: OHLCV, n: int) -> FloatArray:
     """Return the log of the log range of the window."""
     span = np.log(rolling_max(bars.high, n) / rolling_min(bars.low, n))
-    return np.asarray(np.log(np.maximum(span, LEAST_VOLATILITY)))
+    return np.asarray(np.log(np.maximum(span, LEAST_MOVE)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from finscale.features.registry import feature
 from finscale.features.rolling import (
+    LEAST_MOVE,
     lagged,
     lagged_log_ratio,
     ratio_or,
@@ -20,15 +21,14 @@ from finscale.features.rolling import (
     rolling_sum,
     rolling_var,
 )
+from finscale.features.runs import bars_since_max
 from finscale.features.variance import (
     EXPONENTIAL_WINDOW_BARS,
-    LEAST_VOLATILITY,
     exponential_mean,
     log_body,
     log_gap,
     log_volatility,
     log_volatility_ratio,
-    since_max,
 )
 from finscale.market.bars import OHLCV, FloatArray
 
@@ -56,7 +56,7 @@ def _log_realized(bars: OHLCV, n: int) -> FloatArray:
     reference=_SEMIVARIANCE,
     inputs=_CLOSE,
     lookback_bars=lambda n: n,
-    over=(5, 20, 250),
+    over=(20, 250),
 )
 def downside_variance_share(bars: OHLCV, n: int) -> FloatArray:
     """Return the downside share of the variance, in [0, 1]; one half where nothing moved."""
@@ -175,7 +175,7 @@ def variance_entropy(bars: OHLCV, n: int) -> FloatArray:
 )
 def since_largest_move(bars: OHLCV, n: int) -> FloatArray:
     """Return the age of the largest move, in [0, 1]."""
-    return since_max(np.abs(bars.log_return), n)
+    return bars_since_max(np.abs(bars.log_return), n) / (n - 1)
 
 
 @feature(
@@ -240,27 +240,12 @@ def realized_volatility_place(bars: OHLCV, n: int, m: int) -> FloatArray:
 
 @feature(
     family="volatility",
-    meaning="volatility of {n} bars from its mean of {m}, in its standard deviations",
-    formula="(ln RV - mean_{m}(ln RV)) / sd_{m}(ln RV), RV = sqrt(mean_{n}(r^2))",
-    reference=_BALTUSSEN,
-    inputs=_CLOSE,
-    lookback_bars=lambda n, m: n + m - 1,
-    over=((5, 120),),
-)
-def realized_volatility_score(bars: OHLCV, n: int, m: int) -> FloatArray:
-    """Return the standardised log volatility; zero where it does not move."""
-    level = _log_realized(bars, n)
-    return ratio_or(level - rolling_mean(level, m), rolling_std(level, m), 0.0)
-
-
-@feature(
-    family="volatility",
     meaning="share of the last {m} bars on which volatility of {fast} exceeded that of {slow}",
     formula="mean_{m}(mean_{fast}(r^2) > mean_{slow}(r^2))",
     reference="Hamilton & Susmel (1994), J. Econometrics 64(1-2)",
     inputs=_CLOSE,
     lookback_bars=lambda _fast, slow, m: slow + m - 1,
-    over=((5, 20, 20), (5, 60, 60)),
+    over=((5, 20, 20),),
 )
 def turbulent_share(bars: OHLCV, fast: int, slow: int, m: int) -> FloatArray:
     """Return the share of turbulent bars, in [0, 1]."""
@@ -315,7 +300,7 @@ def volatility_surprise(bars: OHLCV, n: int) -> FloatArray:
 
 def _standardized(bars: OHLCV, n: int) -> FloatArray:
     variance = lagged(exponential_mean(bars.log_return**2, n), 1)
-    return bars.log_return / np.sqrt(np.maximum(variance, LEAST_VOLATILITY**2))
+    return bars.log_return / np.sqrt(np.maximum(variance, LEAST_MOVE**2))
 
 
 @feature(
@@ -371,7 +356,7 @@ def relative_volatility_index(bars: OHLCV, n: int) -> FloatArray:
     reference="French & Roll (1986), J. Financial Economics 17(1)",
     inputs=["high", "low", "close"],
     lookback_bars=lambda n: n,
-    over=(20, 60),
+    over=(60,),
 )
 def close_to_typical_volatility(bars: OHLCV, n: int) -> FloatArray:
     """Return the log ratio, high where closes bounce about the day's middle."""

@@ -21,7 +21,8 @@ from finscale.features.rolling import (
     rolling_std,
     rolling_sum,
 )
-from finscale.features.variance import exponential_mean, log_span, since_max
+from finscale.features.runs import bars_since_max
+from finscale.features.variance import log_span
 from finscale.market.bars import OHLCV, FloatArray
 
 _VOLUME = ["volume"]
@@ -45,20 +46,6 @@ def log_volume_ratio(volume: FloatArray, reference: FloatArray) -> FloatArray:
 def _log_relative(bars: OHLCV) -> FloatArray:
     """Return log volume over its 20-bar mean: a series that has no unit."""
     return log_volume_ratio(bars.volume, rolling_mean(bars.volume, 20))
-
-
-@feature(
-    family="volume",
-    meaning="volume against its own {n}-bar average",
-    formula="ln(V_t / mean_{n}(V))",
-    reference=_KARPOFF,
-    inputs=_VOLUME,
-    lookback_bars=lambda n: n - 1,
-    over=(252,),
-)
-def volume_ratio(bars: OHLCV, n: int) -> FloatArray:
-    """Return log relative volume, at least ln(0.001); zero where nothing was traded at all."""
-    return log_volume_ratio(bars.volume, rolling_mean(bars.volume, n))
 
 
 @feature(
@@ -102,21 +89,6 @@ def volume_change(bars: OHLCV, n: int) -> FloatArray:
 def volume_trend(bars: OHLCV, n: int) -> FloatArray:
     """Return how much the fitted volume rises over the window, in its mean."""
     return ratio_or(n * rolling_slope(bars.volume, n), rolling_mean(bars.volume, n), 0.0)
-
-
-@feature(
-    family="volume",
-    meaning="fast less slow exponential average of volume",
-    formula="(EMA_{fast}(V) - EMA_{slow}(V)) / EMA_{slow}(V), each of 128 bars",
-    reference="Appel (2005), Technical Analysis: Power Tools for Active Investors",
-    inputs=_VOLUME,
-    lookback_bars=127,
-    over=((12, 26),),
-)
-def volume_oscillator(bars: OHLCV, fast: int, slow: int) -> FloatArray:
-    """Return the percentage volume oscillator as a fraction; zero without volume."""
-    usual = exponential_mean(bars.volume, slow)
-    return ratio_or(exponential_mean(bars.volume, fast) - usual, usual, 0.0)
 
 
 @feature(
@@ -186,7 +158,7 @@ def largest_volume_ratio(bars: OHLCV, n: int) -> FloatArray:
 )
 def since_largest_volume(bars: OHLCV, n: int) -> FloatArray:
     """Return the age of the largest volume, in [0, 1]."""
-    return since_max(bars.volume, n)
+    return bars_since_max(bars.volume, n) / (n - 1)
 
 
 @feature(

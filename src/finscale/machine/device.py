@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -20,6 +21,7 @@ _SHARED_OUT_FROM_VALUES = 2**17
 # What training may take of the memory that is free: the rest is the optimiser's and the
 # allocator's slack, and on a CPU the user's other programs.
 _USABLE_MEMORY_FRAC = {"cuda": 0.9, "mps": 0.6, "cpu": 0.6}
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_device(machine: Machine) -> torch.device:
@@ -46,10 +48,22 @@ def choose_device(machine: Machine) -> torch.device:
 
 
 def n_cores() -> int:
-    """Return the CPU cores this process may use."""
+    """Return the CPU cores this process may use; of a container's share, the whole ones."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n_there = len(os.sched_getaffinity(0))
+    else:
+        n_there = os.cpu_count() or 1
+    quota = cpu_quota()
+    return n_there if quota is None else min(n_there, max(1, int(quota)))
+
+
+def cpu_quota() -> float | None:
+    """Return the cores' worth of time that a container's control group allows; None: no limit."""
+    try:
+        allowed_us, period_us = _CPU_MAX.read_text(encoding="utf-8").split()
+        return int(allowed_us) / int(period_us)
+    except (OSError, ValueError):  # no control groups of version 2, or "max"
+        return None
 
 
 def use_threads(machine: Machine, n_values: int | None = None) -> int:

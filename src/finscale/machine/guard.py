@@ -1,4 +1,4 @@
-"""Stop requests: Ctrl-C, SIGTERM and a stop file. Finish the epoch, keep everything, leave."""
+"""Stop requests: signals, a key, a stop file. Asked once, finish the epoch; twice, the step."""
 
 from __future__ import annotations
 
@@ -8,42 +8,81 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Literal
+
+StopState = Literal["go", "finish_epoch", "stop"]
+
+# What a stop file holds when the epoch should not be finished.
+STOP_NOW = "now"
+_STATES: tuple[StopState, ...] = ("go", "finish_epoch", "stop")
+_GRACEFUL, _AT_ONCE = 1, 2
 
 
 class StopSignal:
-    """Whether the user has asked to stop.
+    """What the user has asked for.
 
-    The first signal asks for a graceful stop; a second one interrupts at once (a training run in
-    progress is then repeated from its last checkpoint).
+    The first request lets the epoch end, the second one the optimiser step; training then leaves a
+    checkpoint. A third *signal* interrupts wherever the program is: what was done since the last
+    checkpoint is repeated. SIGINT, SIGTERM and :meth:`request` count alike. A lost connection
+    (SIGHUP) is a first request however often it is said, for a shell and the kernel may both say
+    it. A stop file stands for one request, or with the content ``now`` for two; a file that is
+    removed again is a request withdrawn.
     """
 
     def __init__(self, stop_file: Path) -> None:
         self._stop_file = stop_file
-        self._signalled = False
+        self._n_requests = 0
 
     def __call__(self) -> bool:
-        """Return whether to stop."""
-        return self._signalled or self._stop_file.exists()
+        """Return whether to stop, sooner or later."""
+        return self.state() != "go"
+
+    def state(self) -> StopState:
+        """Return how soon to stop; cheap enough to be asked before every optimiser step."""
+        return _STATES[max(self._n_requests, self._filed())]
+
+    def request(self) -> None:
+        """Ask to stop, or to stop sooner; from any thread, as a key that was pressed."""
+        self._n_requests = min(self._n_requests + 1, _AT_ONCE)
+
+    def _filed(self) -> int:
+        try:
+            content = self._stop_file.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return 0
+        except OSError:  # there, and not to be read
+            return _GRACEFUL
+        return _AT_ONCE if content.strip() == STOP_NOW else _GRACEFUL
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self._signalled:
+        if self._n_requests == _AT_ONCE:
             raise KeyboardInterrupt
-        self._signalled = True
+        self.request()
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._n_requests = max(self._n_requests, _GRACEFUL)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Catch SIGINT and SIGTERM inside the block; a stop file left from before is removed.
+    def listening(self, *, keep_stop_file: bool = False) -> Iterator[None]:
+        """Catch signals inside the block; a stop file left from before is removed.
 
-        Outside the main thread Python cannot catch signals, and the stop file alone is heeded.
+        SIGHUP stays ignored where it is, as under nohup. Outside the main thread Python cannot
+        catch signals, and requests and the stop file alone are heeded.
+
+        Parameters
+        ----------
+        keep_stop_file
+            For one worker of several: the file may be meant for all of them.
         """
-        self._stop_file.unlink(missing_ok=True)
+        if not keep_stop_file:
+            self._stop_file.unlink(missing_ok=True)
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        handlers = {signal.SIGINT: self._on_signal, signal.SIGTERM: self._on_signal}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            handlers[signal.SIGHUP] = self._on_hangup
+        previous = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             yield
         finally:

@@ -72,8 +72,7 @@ def find_adjustment_faults(
         findings.append(Finding("bad_adj_close", "error", message, fix, rows, dates))
     if "split" not in bars.columns:
         return tuple(findings)
-    factor = (pl.col("adj_close") / pl.col("close")).log()
-    step = factor.shift() - factor
+    step = _step()
     shows = (step + _split().log()).abs() < step.abs()
     is_clear = _split().log().abs() >= math.log(_CLEAR_SPLIT)
     rows, dates = rows_where(bars, bars.select(is_clear & (shows == splits_in_prices)).to_series())
@@ -84,6 +83,31 @@ def find_adjustment_faults(
         fix = "name the file's layout (--layout), or take prices as given (--prices as_given)"
         findings.append(Finding("split_mismatch", "error", message, fix, rows, dates))
     return tuple(findings)
+
+
+def find_unnamed_splits(bars: pl.DataFrame, *, name: str) -> tuple[Finding, ...]:
+    """Warn of steps in adj_close / close as of splits, where the file names no splits.
+
+    Prices are brought to one basis, but volume counts other shares before than after, and nothing
+    tells a split from a large dividend.
+
+    Parameters
+    ----------
+    bars
+        With close, adj_close and row numbers; split, if the file has it.
+    name
+        What the file calls its adjusted close.
+    """
+    if "split" in bars.columns:
+        return ()
+    is_step = _step().abs() >= math.log(_CLEAR_SPLIT)
+    rows, dates = rows_where(bars, bars.select(is_step.fill_null(value=False)).to_series())
+    if not rows:
+        return ()
+    message = f"{name} / close steps by {_CLEAR_SPLIT:g} or more, as in a split, and the file names"
+    message += " no splits: prices are adjusted for it, and volume is not"
+    fix = "take a file with a column of splits, or trust no feature of volume"
+    return (Finding("unnamed_split", "warning", message, fix, rows, dates),)
 
 
 def find_unused_adjustment(bars: pl.DataFrame, *, name: str) -> tuple[Finding, ...]:
@@ -105,6 +129,12 @@ def find_unused_adjustment(bars: pl.DataFrame, *, name: str) -> tuple[Finding, .
     message = f"{name} differs from the close (by up to {most_frac:.1%}) and is not used"
     fix = "for returns with dividends take --prices adjusted"
     return (Finding("unused_adjustment", "warning", message, fix, rows, dates),)
+
+
+def _step() -> pl.Expr:
+    """Return the log by which adj_close / close falls from the row before to this one."""
+    factor = (pl.col("adj_close") / pl.col("close")).log()
+    return factor.shift() - factor
 
 
 def _split() -> pl.Expr:

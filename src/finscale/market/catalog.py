@@ -32,6 +32,7 @@ from finscale.files import (
     write_text_atomic,
 )
 from finscale.market.bars import SCHEMA
+from finscale.market.check import validate_bars
 from finscale.market.manifest import (
     Entry,
     Problem,
@@ -43,11 +44,13 @@ from finscale.market.manifest import (
     read_manifest,
     read_version,
 )
-from finscale.market.names import Kind, parse_name
+from finscale.market.names import DataName, Kind, bars_name, parse_name
+from finscale.market.parquet import to_parquet
 from finscale.market.symbol_bars import Finding, SymbolBars
 from finscale.market.verify import Scan, check_entries, scan
 
 LOCK_NAME = ".lock"
+_RAW_SCALE = "daily"
 
 
 class Catalog:
@@ -78,8 +81,8 @@ class Catalog:
         name
             See :func:`finscale.market.names.parse_name`.
         frame
-            Raw: the columns of :data:`finscale.market.bars.SCHEMA`. Processed: a column ``date``
-            and whatever was computed.
+            Raw: valid daily bars, the columns of :data:`finscale.market.bars.SCHEMA`. Processed: a
+            column ``date`` and whatever was computed.
         source, provenance, warnings
             See :class:`finscale.market.manifest.Entry`.
         lineage
@@ -99,11 +102,12 @@ class Catalog:
         Raises
         ------
         DataError
-            If the name or the frame cannot be registered.
+            If the name or the frame cannot be registered: bars that are invalid, or are to be
+            kept as anything but daily ones, cannot.
         """
         parts = parse_name(name)
-        _check_frame(frame, parts.kind, parts.symbol, name)
-        data = _to_parquet(frame)
+        frame = _checked(frame, parts, name)
+        data = to_parquet(frame)
         entry = Entry(
             name=name,
             version=0,
@@ -129,8 +133,10 @@ class Catalog:
             snapshot=None,
             snapshot_checksum=None if snapshot is None else hash_bytes(snapshot),
         )
-        self._check_directory(parts.kind, name)
+        if self.root.exists() and not self.root.is_dir():
+            raise DataError(f"{self.root}: is a file, not a directory; choose another --catalog")
         with waiting_lock(self.root / LOCK_NAME):
+            self._refuse_other_case(parts.kind, name)
             same = self._same(entry)
             if same is not None:
                 return same, False
@@ -282,9 +288,7 @@ class Catalog:
             else None,
         )
 
-    def _check_directory(self, kind: Kind, name: str) -> None:
-        if self.root.exists() and not self.root.is_dir():
-            raise DataError(f"{self.root}: is a file, not a directory; choose another --catalog")
+    def _refuse_other_case(self, kind: Kind, name: str) -> None:
         siblings = self.root / kind
         if not siblings.is_dir():
             return
@@ -296,30 +300,30 @@ class Catalog:
                 )
 
 
-def _check_frame(frame: pl.DataFrame, kind: Kind, symbol: str, name: str) -> None:
+def _checked(frame: pl.DataFrame, parts: DataName, name: str) -> pl.DataFrame:
+    """Return what is to be kept: bars valid, whatever was computed as it is."""
     if frame.is_empty():
         raise DataError(f"data set {name}: no rows; there is nothing to register")
-    if kind != "raw":
-        return
+    if parts.kind != "raw":
+        return frame
+    if parts.variant != _RAW_SCALE:
+        raise DataError(
+            f"data set {name}: bars are kept as daily ones, and coarser ones made from them; name "
+            f"it {bars_name(parts.symbol)}"
+        )
     if frame.schema != SCHEMA:
         raise DataError(
             f"data set {name}: its columns are {', '.join(frame.columns)}; give those of bars: "
             f"{', '.join(SCHEMA.names())}"
         )
     symbols = frame["symbol"].unique(maintain_order=True).to_list()
-    if symbols != [symbol]:
+    if symbols != [parts.symbol]:
         raise DataError(
             f"data set {name}: the bars are of {', '.join(map(str, symbols[:5]))}; name the data "
             "set after their symbol"
         )
+    return validate_bars(frame, source=f"data set {name}")
 
 
 def _session(frame: pl.DataFrame, row: int) -> str | None:
     return str(frame["date"][row]) if "date" in frame.columns else None
-
-
-def _to_parquet(frame: pl.DataFrame) -> bytes:
-    # float32 noise hardly compresses, and nobody filters by the statistics.
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="lz4", statistics=False)
-    return buffer.getvalue()

@@ -17,13 +17,48 @@ import dataclasses
 import re
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from finscale.errors import DataError
-from finscale.market.bars import OHLCV, FloatArray
+from finscale.market.bars import OHLCV, FloatArray, to_arrays
+from finscale.study_data import ContextSeries
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FIX = "correct it or drop the row"
+
+
+def join_series(
+    bars: OHLCV, settings: ContextSeries, series: pl.DataFrame, *, source: str
+) -> OHLCV:
+    """Return the bars with the closes of a series, as its settings say.
+
+    Parameters
+    ----------
+    bars
+        T valid bars, of any time scale.
+    settings
+        Its name, the age its values may have, and its lag.
+    series
+        Its own valid daily bars.
+    source
+        What to call the series in messages.
+
+    Raises
+    ------
+    DataError
+        As :func:`join_context`.
+    """
+    arrays = to_arrays(series)
+    return join_context(
+        bars,
+        settings.name,
+        arrays.date,
+        arrays.close,
+        max_staleness_days=settings.max_staleness_days,
+        lag_sessions=settings.lag_sessions,
+        source=source,
+    )
 
 
 def join_context(
@@ -49,7 +84,7 @@ def join_context(
         The series: its sessions, strictly increasing, and its positive values at their close.
     max_staleness_days
         The series' newest session on or before a bar's date may be this many calendar days older
-        than the bar. 4 lets a long weekend pass. It is the series' gaps that are limited: what a
+        than the bar, 4 to let a long weekend pass. It is the series' gaps that are limited: what a
         lag adds does not count.
     lag_sessions
         Move every value to the series' own session this many later, for a market that closes

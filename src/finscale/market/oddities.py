@@ -10,16 +10,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from finscale.market.bars import PRICES
+from finscale.market.bars import PRICES, FloatArray
 from finscale.market.calendars import find_gaps
 from finscale.market.findings import ROW, rows_where
+from finscale.market.odd_prices import find_odd_prices
 from finscale.market.symbol_bars import Finding
 
 FEW_BARS = 500
-SPLIT_RATIOS = (1.5, 2, 3, 4, 5, 7, 10, 20, 25, 50)
-_SPLIT_TOLERANCE = 0.03
-_SPLIT_DEVIATIONS = 10.0
-_OVERNIGHT_SHARE = 0.8
+# Trade grows and dries up by less than this from one month to the next.
+_VOLUME_RATIO = 30.0
+_VOLUME_BARS = 20
 
 
 def find_oddities(
@@ -43,8 +43,9 @@ def find_oddities(
     """
     yield from _length(bars)
     yield from _volume(bars)
+    yield from _volume_break(bars)
     yield from _stale(bars)
-    yield from _jumps(bars)
+    yield from find_odd_prices(bars)
     if today is not None:
         rows, dates = rows_where(bars, bars["date"] == today)
         if rows:
@@ -56,35 +57,36 @@ def find_oddities(
         yield from find_gaps(dates_T, bars[ROW].to_numpy().astype(np.int64), calendar)
 
 
-def find_split_like(open_T: NDArray[np.float64], close_T: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell for each bar whether the price jumps into it as it does in a split.
+def find_volume_breaks(volume_T: FloatArray) -> NDArray[np.bool_]:
+    """Tell for each bar whether volume has another level from it on.
 
-    The close is n or 1/n times the one before, within 3%, for an n of :data:`SPLIT_RATIOS`; at
-    least 80% of that log return are made overnight, before the open; and it lies more than 10
-    robust standard deviations (1.4826 × median absolute deviation) of the series' log returns from
-    their median. Crashes and squeezes rarely meet all three.
+    The medians of the 20 bars before it and of the 20 from it on differ by a factor of 30 or more.
+    That is so of several bars around a break; the one with the largest step is named.
+
+    Parameters
+    ----------
+    volume_T
+        Positive.
     """
-    found_T = np.zeros(len(close_T), dtype=np.bool_)
-    if len(close_T) < 3:
+    found_T = np.zeros(len(volume_T), dtype=np.bool_)
+    if len(volume_T) < 2 * _VOLUME_BARS:
         return found_T
-    step = np.log(close_T[1:] / close_T[:-1])
-    overnight = np.log(open_T[1:] / close_T[:-1])
-    middle = np.median(step)
-    deviation = 1.4826 * np.median(np.abs(step - middle))
-    size = np.abs(step)
-    distance = np.abs(size[:, None] - np.log(np.array(SPLIT_RATIOS))).min(axis=1)
-    found_T[1:] = (
-        (distance <= math.log1p(_SPLIT_TOLERANCE))
-        & (overnight * np.sign(step) >= _OVERNIGHT_SHARE * size)
-        & (np.abs(step - middle) > _SPLIT_DEVIATIONS * deviation)
-    )
+    logs_T = np.log(volume_T)
+    level = np.median(np.lib.stride_tricks.sliding_window_view(logs_T, _VOLUME_BARS), axis=1)
+    # Bar t of these has 20 bars before it and 20 from it on.
+    change = np.abs(level[_VOLUME_BARS:] - level[:-_VOLUME_BARS])
+    rows = np.flatnonzero(change >= math.log(_VOLUME_RATIO)) + _VOLUME_BARS
+    step = np.abs(np.diff(logs_T, prepend=logs_T[0]))
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) > _VOLUME_BARS) + 1):
+        if len(run):
+            found_T[run[np.argmax(step[run])]] = True
     return found_T
 
 
 def _length(bars: pl.DataFrame) -> Iterator[Finding]:
     if len(bars) < FEW_BARS:
         word = "bar" if len(bars) == 1 else "bars"
-        message = f"only {len(bars)} {word}, and features look back up to 254"
+        message = f"only {len(bars)} {word}, and features look back over a year of them"
         fix = f"give at least {FEW_BARS}, better some thousand"
         yield Finding("few_bars", "warning", message, fix)
     days = bars["date"].diff().dt.total_days().median()
@@ -114,11 +116,12 @@ def _stale(bars: pl.DataFrame) -> Iterator[Finding]:
         yield Finding("stale_bar", "warning", message, fix, rows, dates)
 
 
-def _jumps(bars: pl.DataFrame) -> Iterator[Finding]:
-    found = find_split_like(bars["open"].to_numpy(), bars["close"].to_numpy())
-    rows, dates = rows_where(bars, pl.Series(found))
+def _volume_break(bars: pl.DataFrame) -> Iterator[Finding]:
+    traded = bars.filter(pl.col("volume") > 0)
+    rows, dates = rows_where(traded, pl.Series(find_volume_breaks(traded["volume"].to_numpy())))
     if rows:
-        message = "the price jumps overnight as in a split"
-        fix = "check it; where prices are not adjusted for it, take adjusted ones"
-        fix += " (--prices adjusted)"
-        yield Finding("split_like", "warning", message, fix, rows, dates)
+        message = (
+            f"from here on volume is {_VOLUME_RATIO:g} times or more what it was, or that much less"
+        )
+        fix = "check whether its unit changes (shares, lots, thousands), and use one"
+        yield Finding("volume_break", "warning", message, fix, rows, dates)

@@ -7,6 +7,8 @@ from all of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from finscale.errors import DataError
@@ -15,6 +17,9 @@ TIME_SCALES = ("daily", "2d", "3d", "5d", "weekly", "monthly")
 
 _BLOCKS = {"2d": 2, "3d": 3, "5d": 5}
 _PERIODS = {"weekly": "1w", "monthly": "1mo"}
+
+Period = Callable[[pl.Expr], pl.Expr]
+"""Dates to what orders the periods they lie in."""
 
 
 def resample(bars: pl.DataFrame, scale: str) -> pl.DataFrame:
@@ -31,14 +36,16 @@ def resample(bars: pl.DataFrame, scale: str) -> pl.DataFrame:
         One of :data:`TIME_SCALES`.
 
         - ``daily``: the bars as they are.
-        - ``2d``, ``3d``, ``5d``: blocks of n sessions counted from the first bar. An incomplete
-          last block is left out. Sessions added at the end never regroup the others; a history
-          that begins on another day does, so cut it, if at all, by a multiple of n sessions.
-        - ``weekly``, ``monthly``: the sessions of an ISO week (Monday to Sunday) or calendar month;
-          one on a Saturday or Sunday counts to the Monday after it. The last period is kept only
-          if its last date alone says that it is complete: the weekday (Monday to Friday) after it
-          lies in another period. So a week that a holiday ends on a Thursday is not there before
-          the next session is.
+        - ``2d``, ``3d``, ``5d``: the sessions of n weekdays (Monday to Friday), counted from
+          Thursday, 1 January 1970, on, so that the bars of all symbols end on the same days; 5d
+          runs from Thursday to Wednesday. A holiday makes a bar of fewer sessions.
+        - ``weekly``, ``monthly``: the sessions of an ISO week (Monday to Sunday) or calendar month.
+
+        A session on a Saturday or Sunday counts to the Monday after it. The last bar is kept only
+        if its last date alone says that it is complete: the weekday after it lies in another
+        period. So a week that a holiday ends on a Thursday is not there before the next session
+        is. The first bar holds what there is of its period; no other bar depends on where the
+        history begins.
 
     Returns
     -------
@@ -54,11 +61,12 @@ def resample(bars: pl.DataFrame, scale: str) -> pl.DataFrame:
         raise DataError(f"unknown time scale {scale!r}; choose one of {', '.join(TIME_SCALES)}")
     if scale == "daily":
         return bars
-    number, is_complete = _blocks(_BLOCKS[scale]) if scale in _BLOCKS else _periods(_PERIODS[scale])
+    period = _block(_BLOCKS[scale]) if scale in _BLOCKS else _calendar_period(_PERIODS[scale])
+    after_last = pl.col("date").last() + pl.duration(days=1)
     coarse = (
-        bars.with_columns(number.alias("_number"), is_complete.alias("_is_complete"))
-        .filter("_is_complete")
-        .group_by("_number", maintain_order=True)
+        bars.with_columns(period(pl.col("date")).alias("_period"))
+        .filter(pl.col("_period") < period(after_last))
+        .group_by("_period", maintain_order=True)
         .agg(
             pl.col("symbol").first(),
             pl.col("date").last(),
@@ -68,7 +76,7 @@ def resample(bars: pl.DataFrame, scale: str) -> pl.DataFrame:
             pl.col("close").last(),
             pl.col("volume").sum(),
         )
-        .drop("_number")
+        .drop("_period")
     )
     if coarse.is_empty():
         raise DataError(
@@ -78,22 +86,25 @@ def resample(bars: pl.DataFrame, scale: str) -> pl.DataFrame:
     return coarse
 
 
-def _blocks(n_sessions: int) -> tuple[pl.Expr, pl.Expr]:
-    """Return the number of each session's block, and whether the block is complete."""
-    number = pl.int_range(pl.len()) // n_sessions
-    return number, number < pl.len() // n_sessions
+def _block(n_weekdays: int) -> Period:
+    """Return what numbers the blocks of n weekdays since 1970."""
+
+    def number(date: pl.Expr) -> pl.Expr:
+        # Day 0 is a Thursday, and three weekdays of its week are before it.
+        days = _weekday_from(date).to_physical().cast(pl.Int64) + 3
+        weekdays = 5 * (days // 7) + days % 7 - 3
+        return weekdays // n_weekdays
+
+    return number
 
 
-def _periods(every: str) -> tuple[pl.Expr, pl.Expr]:
-    """Return the beginning of each session's period, and whether the period is complete.
+def _calendar_period(every: str) -> Period:
+    """Return what gives the beginning of a week or month.
 
     Were a weekend session part of the week before it, a bar known on Friday would change on
     Saturday; in a market that trades from Sunday on, the week does begin there.
     """
-    date = pl.col("date")
-    begin = _weekday_from(date).dt.truncate(every)
-    begin_of_next = _weekday_from(date.last() + pl.duration(days=1)).dt.truncate(every)
-    return begin, begin < begin_of_next
+    return lambda date: _weekday_from(date).dt.truncate(every)
 
 
 def _weekday_from(date: pl.Expr) -> pl.Expr:

@@ -13,7 +13,11 @@ from finscale.models.architecture import Architecture, InputShape
 
 _FP32_BYTES = 4
 _MASK_BYTES = 2
-_WEIGHT_GRADIENT_AND_MOMENTS = 4
+# Weight, gradient, two moments, and the weight of the best epoch.
+_TRAINED_COPIES = 5
+# Fitted to measured peaks (benchmarks/memory.py): glibc 2.36, PyTorch 2.13.
+_CPU_HOLES_FRAC = 0.3
+_CPU_HEAP_TOP_BYTES = 40 * 2**20
 
 
 def parameter_groups(arch: Architecture, shape: InputShape) -> dict[str, int]:
@@ -65,14 +69,23 @@ def forward_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
     return 2 * n * shape.patch_width * d + layers + 2 * d
 
 
-def training_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
+def training_flops_per_sample(
+    arch: Architecture, shape: InputShape, *, activation_checkpointing: bool = False
+) -> int:
     """Floating-point operations of one window's forward and backward pass: three times forward.
 
     Backward, each product ``y = x W`` takes two of the same size, one for the gradient of ``x`` and
     one for that of ``W``; likewise the two products of attention. The embedding's input needs no
     gradient, which this convention ignores.
+
+    Activation checkpointing computes every block once more. Compute of scaling laws is counted
+    without it: it is a cost of the machine and not of the model.
     """
-    return 3 * forward_flops_per_sample(arch, shape)
+    forward = forward_flops_per_sample(arch, shape)
+    if not activation_checkpointing:
+        return 3 * forward
+    outside_blocks = 2 * shape.n_patches * shape.patch_width * arch.d_model + 2 * arch.d_model
+    return 4 * forward - outside_blocks
 
 
 def activation_groups(
@@ -133,6 +146,28 @@ def activation_bytes_per_sample(
     return sum(groups.values())
 
 
+def checkpointed_bytes_per_sample(
+    arch: Architecture, shape: InputShape, *, bytes_per_value: int, dropout: float
+) -> int:
+    """Bytes kept for the backward pass per sample under activation checkpointing.
+
+    What enters each block, ``n d`` in fp32, what is kept outside the blocks, and everything that
+    one block keeps while it is computed once more: of more than one, a block read at all patches.
+    """
+    n, d = shape.n_patches, arch.d_model
+
+    def kept(n_layers: int) -> int:
+        one = Architecture(d, n_layers, arch.n_heads, arch.d_ff)
+        return activation_bytes_per_sample(
+            one, shape, bytes_per_value=bytes_per_value, dropout=dropout
+        )
+
+    outside = bytes_per_value * (n * shape.patch_width + d) + _FP32_BYTES * (d + 2)
+    block = kept(2) - kept(1) if arch.n_layers > 1 else kept(1) - outside
+    # The block at work keeps its own input.
+    return (arch.n_layers - 1) * _FP32_BYTES * n * d + outside + block
+
+
 def training_memory_bytes(
     arch: Architecture,
     shape: InputShape,
@@ -140,24 +175,74 @@ def training_memory_bytes(
     *,
     bytes_per_value: int,
     dropout: float,
+    activation_checkpointing: bool = False,
 ) -> int:
-    """Bytes that a training step needs at its peak, at the start of the backward pass.
+    """Bytes of all tensors at the peak of a training step, at the start of a backward pass.
 
-    - 16 bytes per parameter: weight, gradient and AdamW's two moments in fp32; under autocast also
-      the cast weight
+    - 20 bytes per parameter: weight, gradient (kept from the micro-batch before), AdamW's two
+      moments and the weight of the best epoch so far, in fp32; under autocast also the cast weight
     - per sample, the activations kept for the backward pass
     - per sample, at most what a feed-forward layer's backward pass works on: the gradients of the
       GELU's output and input, ``2 n f``, and of the residual stream and its branch, ``2 n d``
 
-    The interpreter, libraries, data and the allocator's slack are not included; the slack was
-    measured at up to a fifth on the CPU with glibc, so leave that much room.
+    See :func:`peak_memory_bytes` for what a process takes.
     """
     n = shape.n_patches
-    per_parameter = _WEIGHT_GRADIENT_AND_MOMENTS * _FP32_BYTES
+    per_parameter = _TRAINED_COPIES * _FP32_BYTES
     if bytes_per_value < _FP32_BYTES:
         per_parameter += bytes_per_value
-    per_sample = activation_bytes_per_sample(
-        arch, shape, bytes_per_value=bytes_per_value, dropout=dropout
+    kept = (
+        checkpointed_bytes_per_sample if activation_checkpointing else activation_bytes_per_sample
     )
+    per_sample = kept(arch, shape, bytes_per_value=bytes_per_value, dropout=dropout)
     per_sample += n * (bytes_per_value * 2 * arch.d_ff + _FP32_BYTES * 2 * arch.d_model)
     return per_parameter * count_parameters(arch, shape) + micro_batch * per_sample
+
+
+def peak_memory_bytes(
+    arch: Architecture,
+    shape: InputShape,
+    micro_batch: int,
+    *,
+    bytes_per_value: int,
+    dropout: float,
+    activation_checkpointing: bool = False,
+    device_type: str = "cpu",
+) -> int:
+    """Bytes that training takes of its device at the peak, beside libraries and data.
+
+    On the CPU the allocator adds to :func:`training_memory_bytes`: glibc cannot give the hole that
+    an aligned tensor left to the next tensor of the same size, which costs a share of the
+    activations, and it keeps a freed top of the heap. Both were fitted to peaks measured with
+    benchmarks/memory.py, where the prediction is within a fifth. Other devices were not measured;
+    there it is the tensors alone, of which a GPU keeps fewer (see :func:`activation_groups`).
+    """
+
+    def tensors(n_samples: int) -> int:
+        return training_memory_bytes(
+            arch,
+            shape,
+            n_samples,
+            bytes_per_value=bytes_per_value,
+            dropout=dropout,
+            activation_checkpointing=activation_checkpointing,
+        )
+
+    if device_type != "cpu":
+        return tensors(micro_batch)
+    holes = int(_CPU_HOLES_FRAC * (tensors(micro_batch) - tensors(0)))
+    return tensors(micro_batch) + holes + _CPU_HEAP_TOP_BYTES
+
+
+def scoring_bytes_per_sample(arch: Architecture, shape: InputShape) -> int:
+    """Bytes that scoring one window in fp32 works on at most, no gradient wanted.
+
+    The window and its patches, and in the widest place of a block: the residual stream, its norm
+    and either the input and output of the GELU, or queries, keys and values twice with the scores
+    and weights of attention.
+    """
+    n, d = shape.n_patches, arch.d_model
+    feed_forward = n * (3 * d + 2 * arch.d_ff)
+    attention = n * (8 * d + 2 * arch.n_heads * n)
+    window = shape.context_length * shape.n_features + n * shape.patch_width
+    return _FP32_BYTES * (window + max(feed_forward, attention))

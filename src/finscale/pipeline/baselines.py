@@ -63,6 +63,7 @@ def _score(
         created_at=utc_now(),
         model=name,
         seed=seed,
+        chosen=baseline.chosen,
         duration_s=time.monotonic() - started,
         scores=score_parts(data, probabilities),
     )

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from finscale.files import read_json, write_json_atomic, write_text_atomic
+from finscale.files import read_json, waiting_lock, write_json_atomic, write_text_atomic
 from finscale.records import (
     BaselineRecord,
     EnsembleRecord,
@@ -57,9 +57,25 @@ class RecordBook:
     def __init__(self, directory: RunDirectory, identities: Mapping[str, Identity]) -> None:
         self._directory = directory
         self._identities = identities
-        self._all = read_records(directory.ledger)
-        self.damaged_lines = directory.ledger.read().damaged_lines
-        self._uids = {record.uid for record in self._all}
+        self._all: list[Record] = []
+        self._uids: set[str] = set()
+        self._size = 0
+        self.damaged_lines: list[int] = []
+        self.sync()
+
+    def sync(self) -> list[Record]:
+        """Take in what other processes have added to the ledger, and return it."""
+        path = self._directory.ledger.path
+        size = path.stat().st_size if path.exists() else 0
+        if size == self._size:
+            return []
+        self._size = size
+        content = read_records(self._directory.ledger)
+        self.damaged_lines = self._directory.ledger.read().damaged_lines
+        new = [record for record in content if record.uid not in self._uids]
+        self._all = content
+        self._uids |= {record.uid for record in new}
+        return new
 
     @property
     def current(self) -> list[Record]:
@@ -95,12 +111,13 @@ class RecordBook:
         """Append a record to the ledger if it is new, and bring the derived files up to date."""
         if record.uid in self._uids or not append_record(self._directory.ledger, record):
             return False
-        self._uids.add(record.uid)
-        self._all.append(record)
-        if isinstance(record, TrialRecord):
-            self._write_trial(record)
-            self.write_trials(record.experiment)
-        self.write_results()
+        # Others write the same files from the same ledger: whoever is last has seen every record.
+        with waiting_lock(self._directory.records_lock):
+            self.sync()
+            if isinstance(record, TrialRecord):
+                self._write_trial(record)
+                self._write_trials(record.experiment)
+            self._write_results()
         return True
 
     def trials(self, experiment: str) -> list[TrialRecord]:
@@ -121,14 +138,16 @@ class RecordBook:
 
         A crash may have kept some from being written, or a stale record may have taken the place.
         """
-        for record in self.trials(experiment):
-            path = self._directory.experiment(experiment).trial(record.trial)
-            if not path.exists() or read_json(path) != record.model_dump(mode="json"):
-                self._write_trial(record)
-        self.write_trials(experiment)
-        self.write_results()
+        with waiting_lock(self._directory.records_lock):
+            self.sync()
+            for record in self.trials(experiment):
+                path = self._directory.experiment(experiment).trial(record.trial)
+                if not path.exists() or read_json(path) != record.model_dump(mode="json"):
+                    self._write_trial(record)
+            self._write_trials(experiment)
+            self._write_results()
 
-    def write_trials(self, experiment: str) -> None:
+    def _write_trials(self, experiment: str) -> None:
         """Write ``all_trials.json`` and ``best.json`` of an experiment."""
         files, trials = self._directory.experiment(experiment), self.trials(experiment)
         if trials:
@@ -137,7 +156,7 @@ class RecordBook:
         if best is not None:
             write_json_atomic(files.best, best.model_dump(mode="json"))
 
-    def write_results(self) -> None:
+    def _write_results(self) -> None:
         """Write ``experiment_results.csv``: a row for every record, stale ones too."""
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n", extrasaction="ignore")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finscale.dataset.cell import CellData, check_schedule, prepare_cell, study_cells
+from finscale.dataset.cell import check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
+from finscale.pipeline.cells import Cells
 from finscale.records import Identity
+from finscale.search.pruning import make_pruner
 from finscale.study import Study
 
 
@@ -19,6 +21,8 @@ class PreparedStudy:
     ----------
     cells
         Cell name to its rows, labels and split.
+    n_train
+        Cell name to its training anchors, those of the smallest fold.
     identities
         Experiment name, and cell name for the baselines, to what a record has to carry to be
         comparable.
@@ -26,7 +30,8 @@ class PreparedStudy:
 
     study: Study
     market: Market
-    cells: dict[str, CellData]
+    cells: Cells
+    n_train: dict[str, int]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
 
@@ -41,16 +46,29 @@ def prepare(study: Study) -> PreparedStudy:
     """
     experiments = plan_experiments(study)
     market = load_market(study)
-    cells = {cell.name: prepare_cell(study, market, cell) for cell in study_cells(study)}
-    check_schedule(study, min(len(data.split.train) for data in cells.values()))
+    cells = Cells(study, market)
+    # Made here once, so that what cannot be cut or pruned is refused before anything is spent.
+    make_pruner(study.search, n_folds=study.split.n_folds)
+    n_folds = study.split.n_folds
+    found = {
+        name: (
+            data.data_hash,
+            min(
+                len(one.split.train) for one in (data, *(cells.folds(name) if n_folds > 1 else ()))
+            ),
+        )
+        for name, data in cells.items()
+    }
+    check_schedule(study, min(n_train for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.
     identities = {
-        name: Identity(settings=settings, data=data.data_hash, grid="none", code=code)
-        for name, data in cells.items()
+        name: Identity(settings=settings, data=data_hash, grid="none", code=code)
+        for name, (data_hash, _) in found.items()
     }
     identities |= {
         one.name: identities[one.cell_name].model_copy(update={"grid": one.grid_hash})
         for one in experiments
     }
-    return PreparedStudy(study, market, cells, experiments, identities)
+    n_train = {name: n for name, (_, n) in found.items()}
+    return PreparedStudy(study, market, cells, n_train, experiments, identities)

@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from optuna.storages import BaseStorage
+from typing import Any
 
 from finscale.dataset.sources import keep_pins, pin_versions
-from finscale.errors import FinscaleError, RunDirectoryError, StopRequestedError, StudyError
-from finscale.experiments import Experiment, code_hash, code_version
+from finscale.errors import DataError, RunDirectoryError, StudyError
+from finscale.experiments import Experiment, code_hash
 from finscale.files import (
     exclusive_lock,
     log_to,
     remove_leftovers,
-    utc_now,
     write_json_atomic,
     write_text_atomic,
 )
+from finscale.launch.launcher import Launcher
+from finscale.launch.local import LocalLauncher
 from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import evaluate_finals, train_finals
+from finscale.pipeline.crew import Crew, threads_for
+from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.prepare import PreparedStudy, prepare
-from finscale.pipeline.results import fit_laws, write_report
-from finscale.progress import ExperimentStart, Progress, Tee, TextProgress
-from finscale.records import TrialRecord
+from finscale.pipeline.queue import prioritise, write_queue
+from finscale.pipeline.results import fit_laws, read_failures, write_report
+from finscale.pipeline.work import Stage, Worker
+from finscale.pipeline.worker_status import WorkerStatus
+from finscale.progress import Progress, Tee, TextProgress
 from finscale.rundir import RunDirectory
-from finscale.search.objective import ExperimentRun
+from finscale.search.leases import is_gone, this_worker
 from finscale.search.storage import open_storage
-from finscale.search.worker import search
 from finscale.study import Study
 from finscale.study_file import load_study
 
-Stage = Literal["search", "train", "evaluate", "fit", "report"]
-# Errors after which no experiment can be recorded, so that there is no point in going on.
-_NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _MAKE_RESULTS = {"search", "train", "evaluate"}
 STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
 
@@ -74,6 +71,9 @@ def run_study(
     stages: Sequence[Stage] = STAGES,
     only: str = "*",
     start_from: int = 1,
+    order: Sequence[str] = (),
+    n_workers: int = 1,
+    launcher: Launcher | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
     """Run a study, or go on with it: what is finished is kept and not run twice.
@@ -88,6 +88,12 @@ def run_study(
         Experiments to run, as a file name pattern such as ``"20K_h1_*"``.
     start_from
         Number of the first experiment to run, from 1, in the order of the matrix.
+    order
+        Patterns of the experiments to run first; others follow in the order of the matrix.
+    n_workers
+        Processes that share the work.
+    launcher
+        What starts them; None: as processes of this machine.
 
     Raises
     ------
@@ -103,132 +109,177 @@ def run_study(
     study = _pin(study, directory, progress)
     prepared = prepare(study)
     chosen = _choose(prepared.experiments, only, start_from)
-    # A run made elsewhere can be fitted and reported here: only making results needs its device.
-    device = choose_device(study.machine) if _MAKE_RESULTS & set(stages) else None
-    use_threads(study.machine)
-    with exclusive_lock(directory.lock), log_to(directory.log):
-        remove_leftovers(directory.root)
-        # Read before anything is written: a ledger of another version is refused untouched.
-        run = _Run(prepared, directory, RecordBook(directory, prepared.identities), progress)
-        run.write_inputs()
-        failures: dict[str, str] = {}
-        if device is not None:
+    names = [one.name for one in prepared.experiments]
+    queue = prioritise(names, order) if order else None
+    failures: dict[str, str] = {}
+    if _MAKE_RESULTS & set(stages):
+        device = choose_device(study.machine)
+        require_fit_machine(
+            prepared, chosen, directory, device, n_workers=n_workers, progress=progress
+        )
+        use_threads(study.machine)
+        with exclusive_lock(directory.lock), log_to(directory.log):
+            remove_leftovers(directory.root)
+            # Read before anything is written: a ledger of another version is refused untouched.
+            book = RecordBook(directory, prepared.identities)
+            _write_inputs(prepared, directory, book, progress)
+            if queue is not None or not directory.queue.exists():
+                write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
             stop = StopSignal(directory.stop_file)
             with stop.listening():
-                failures = run.experiments(chosen, stages, device, stop)
-        if "fit" in stages:
-            fit_laws(study, directory, run.book)
-        summary = None
-        if "report" in stages:
-            summary = write_report(prepared, directory, run.book)
+                if "evaluate" in stages:
+                    score_baselines(prepared, directory, book, progress)
+                if n_workers > 1 or launcher is not None:
+                    # Made here, or the workers would all make its tables at once.
+                    with open_storage(study.storage or directory.storage):
+                        pass
+                    options = ["--only", only, "--from", str(start_from)]
+                    options += [part for one in stages for part in ("--stage", one)]
+                    Crew(
+                        directory=directory,
+                        book=book,
+                        progress=progress,
+                        launcher=launcher or LocalLauncher(),
+                        n_workers=n_workers,
+                        n_threads=threads_for(study.machine.n_threads, n_workers),
+                        options=options,
+                    ).work(stop.state)
+                    failures = read_failures(directory, chosen)
+                else:
+                    failures = _work(
+                        partial(Worker, book=book, stages=stages, chosen=chosen, should_stop=stop),
+                        prepared,
+                        directory,
+                        stop,
+                        progress,
+                    )
+    # A run made elsewhere, or still under way, can be fitted and reported here.
+    book = RecordBook(directory, prepared.identities)
+    if "fit" in stages:
+        fit_laws(study, directory, book)
+    summary = None
+    if "report" in stages:
+        if not directory.data.exists():
+            _write_inputs(prepared, directory, book, progress)
+        summary = write_report(prepared, directory, book)
     return RunOutcome(directory, summary, failures)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One process at work in a run directory."""
+def work_on(
+    directory: RunDirectory,
+    *,
+    stages: Sequence[Stage],
+    only: str,
+    start_from: int,
+    n_threads: int,
+    memory_share: float,
+    leader: str | None,
+    progress: Progress,
+) -> dict[str, str]:
+    """Work on a run that another process leads; return what failed.
 
-    prepared: PreparedStudy
-    directory: RunDirectory
-    book: RecordBook
-    progress: Progress
+    Parameters
+    ----------
+    stages, only, start_from
+        As in :func:`run_study`.
+    n_threads
+        CPU threads; 0: one per core.
+    memory_share
+        Share of the free memory to plan with.
+    leader
+        The process that leads, as :func:`leases.this_worker` names it; where it is gone, stop.
 
-    def write_inputs(self) -> None:
-        """Write what the run is made from, and say what of it has changed or is damaged."""
-        write_text_atomic(self.directory.study, self.prepared.study.to_yaml())
-        cells = {name: cell.describe() for name, cell in self.prepared.cells.items()}
-        write_json_atomic(self.directory.data, self.prepared.market.describe() | {"cells": cells})
-        for symbol in self.prepared.market.symbols:
-            for warning in symbol.loaded.warnings:
-                self.progress.message(f"{symbol.symbol}: {warning.message} (see the report)")
-        for name, parts in self.book.stale().items():
-            self.progress.message(
-                f"{name}: earlier records were made with other {', '.join(parts)}; "
-                "they are kept, and not used"
-            )
-        if self.book.damaged_lines:
-            self.progress.message(self.book.describe_damage())
-
-    def experiments(
-        self,
-        chosen: Sequence[Experiment],
-        stages: Sequence[Stage],
-        device: torch.device,
-        stop: StopSignal,
-    ) -> dict[str, str]:
-        """Run the chosen experiments' stages; a failure is recorded and the rest goes on."""
-        if "evaluate" in stages:
-            score_baselines(self.prepared, self.directory, self.book, self.progress)
-        failures = {}
-        with open_storage(self.directory.storage) as storage:
-            for number, experiment in enumerate(chosen, start=1):
-                failure_file = self.directory.experiment(experiment.name).failure
-                try:
-                    self._announce(experiment, number, len(chosen))
-                    self._run_one(experiment, stages, device, storage, stop)
-                except StopRequestedError:
-                    raise
-                except Exception as error:  # one experiment must not take the others down
-                    if isinstance(error, OSError) and error.errno in _NO_MORE_WRITES:
-                        raise
-                    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                    log.exception("%s failed", experiment.name)
-                    failures[experiment.name] = reason
-                    write_json_atomic(failure_file, {"reason": reason, "at": utc_now()})
-                    self.progress.experiment_failed(experiment.name, reason)
-                else:
-                    failure_file.unlink(missing_ok=True)
-        return failures
-
-    def _announce(self, experiment: Experiment, number: int, n_experiments: int) -> None:
-        self.progress.experiment_started(
-            ExperimentStart(
-                name=experiment.name,
-                number=number,
-                n_experiments=n_experiments,
-                n_trials_done=len(self.book.trials(experiment.name)),
-                n_trials=self.prepared.study.search.n_trials,
-                n_finals=self.prepared.study.final.n_seeds,
-                best=self.book.best_trial(experiment.name),
-            )
+    Raises
+    ------
+    FinscaleError
+        If the run cannot be worked on from here.
+    StopRequestedError
+        If the run is stopped, or its leader is gone.
+    """
+    directory.require_run()
+    study = load_study(directory.study)
+    machine = study.machine.model_copy(update={"n_threads": n_threads})
+    study = study.model_copy(update={"machine": machine})
+    prepared = prepare(study)
+    use_threads(machine)
+    stop = StopSignal(directory.stop_file)
+    with stop.listening(keep_stop_file=True):
+        return _work(
+            partial(
+                Worker,
+                book=RecordBook(directory, prepared.identities),
+                stages=stages,
+                chosen=_choose(prepared.experiments, only, start_from),
+                should_stop=lambda: stop() or (leader is not None and is_gone(leader)),
+                memory_share=memory_share,
+            ),
+            prepared,
+            directory,
+            stop,
+            progress,
         )
 
-    def _run_one(
-        self,
-        experiment: Experiment,
-        stages: Sequence[Stage],
-        device: torch.device,
-        storage: BaseStorage,
-        stop: Callable[[], bool],
-    ) -> None:
-        run = ExperimentRun(
-            study=self.prepared.study,
-            experiment=experiment,
-            data=self.prepared.cells[experiment.cell_name],
-            identity=self.prepared.identities[experiment.name],
-            code_version=code_version(),
+
+def _work(
+    make_worker: Callable[..., Worker],
+    prepared: PreparedStudy,
+    directory: RunDirectory,
+    stop: StopSignal,
+    progress: Progress,
+) -> dict[str, str]:
+    """Work in this process until nothing is left to do; return what failed."""
+    machine = prepared.study.machine
+    device, name = choose_device(machine), this_worker()
+    with (
+        open_storage(prepared.study.storage or directory.storage) as storage,
+        monitored(machine, directory, device, worker=name, stop=stop, progress=progress) as monitor,
+    ):
+        worker = make_worker(
+            prepared=prepared,
+            directory=directory,
+            progress=Tee(progress, WorkerStatus(directory.workers, name)),
+            storage=storage,
             device=device,
-            files=self.directory.experiment(experiment.name),
-            progress=self.progress,
-            should_stop=stop,
+            name=name,
+            control=monitor.control,
+            sampler=monitor.sampler,
         )
-        if "search" in stages:
-            search(run, storage, self._take, recorded=self.book.trials(experiment.name))
-            self.book.refresh(experiment.name)
-        best = self.book.best_trial(experiment.name)
-        if best is None:
-            if "search" not in stages:
-                return
-            raise FinscaleError("no trial was completed; see the trials' reasons in the ledger")
-        if "train" in stages:
-            train_finals(run, best)
-        if "evaluate" in stages:
-            evaluate_finals(run, best, self.book)
+        worker.work()
+    return worker.failures
 
-    def _take(self, record: TrialRecord) -> None:
-        if self.book.add(record):
-            self.progress.run_finished(record)
+
+def _write_inputs(
+    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, progress: Progress
+) -> None:
+    """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
+    write_text_atomic(directory.study, prepared.study.to_yaml())
+    cells = {name: cell.describe() for name, cell in prepared.cells.items()}
+    write_json_atomic(directory.data, prepared.market.describe() | {"cells": cells})
+    for text in _data_warnings(prepared):
+        progress.message(text)
+    for name, parts in book.stale().items():
+        progress.message(
+            f"{name}: earlier records were made with other {', '.join(parts)}; "
+            "they are kept, and not used"
+        )
+    if book.damaged_lines:
+        progress.message(book.describe_damage())
+
+
+def _data_warnings(prepared: PreparedStudy) -> list[str]:
+    """Return a line per kind of warning about the bars, whatever the number of symbols."""
+    symbols: dict[str, list[str]] = {}
+    messages: dict[str, str] = {}
+    for one in prepared.market.symbols:
+        for warning in one.loaded.warnings:
+            symbols.setdefault(warning.kind, []).append(one.symbol)
+            messages.setdefault(warning.kind, warning.message)
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more symbols' if names[1:] else ''}: "
+        f"{messages[kind]} (see the report)"
+        for kind, names in symbols.items()
+    ]
 
 
 def _require_same_study(study: Study, directory: RunDirectory) -> None:
@@ -247,11 +298,15 @@ def _pin(study: Study, directory: RunDirectory, progress: Progress) -> Study:
 
     A version that the study file names itself is left as it is.
     """
-    newest = pin_versions(study)
     if not directory.study.exists():
-        return newest
+        return pin_versions(study)
     pinned = pin_versions(keep_pins(study, load_study(directory.study)))
-    if pinned != newest:
+    try:
+        newer = pin_versions(study) != pinned
+    except DataError:
+        # A newer version that is damaged is none of this run's business.
+        newer = False
+    if newer:
         progress.message(
             "the catalogue has newer data than this run began with; it goes on with its own "
             "(name versions in the study file, or choose another --out, for the new ones)"

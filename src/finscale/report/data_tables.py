@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,36 +12,57 @@ from finscale.evaluation.metrics import log_loss, skill
 from finscale.report.tables import NOTHING, Table, number, signed
 from finscale.report.theme import display
 
-# A page is read by people; a panel's every symbol is in data.json.
+# A page is read by people.
 _N_SHOWN = 40
 
 
 def symbols_table(data: Mapping[str, Any]) -> Table:
-    """Return every symbol's bars, dates, first usable row and hash."""
+    """Return every symbol's bars, dates, first usable row and hash, and the context's."""
     rows = [
         (
-            one["symbol"],
+            _name(one),
             one["first_date"],
             one["last_date"],
             str(one["provenance"].get("prices", NOTHING)),
             one["bars_hash"][:12],
             f"{one['n_bars']:,}",
-            f"{one['first_usable_row'] + 1:,}",
+            f"{one['first_usable_row'] + 1:,}" if "first_usable_row" in one else NOTHING,
         )
-        for one in data.get("symbols", [])[:_N_SHOWN]
+        for one in _all_series(data)
     ]
     header = ("symbol", "first", "last", "prices", "SHA-256 of the bars", "bars")
-    return Table((*header, "first row with all features"), tuple(rows), n_text=5)
+    return Table((*header, "first row with all features"), _shown(rows), n_text=5)
 
 
 def warnings_table(data: Mapping[str, Any]) -> Table:
     """Return what was odd about the bars, and kept."""
     rows = [
-        (one["symbol"], finding["message"], _places(finding), f"{finding['n']:,}")
-        for one in data.get("symbols", [])
+        (_name(one), finding["message"], _places(finding), f"{finding['n']:,}")
+        for one in _all_series(data)
         for finding in one["warnings"]
     ]
-    return Table(("symbol", "warning", "for instance", "cases"), tuple(rows[:_N_SHOWN]), n_text=3)
+    return Table(("symbol", "warning", "for instance", "cases"), _shown(rows), n_text=3)
+
+
+def _all_series(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the context, which is never many, and the symbols."""
+    # Records of runs made before context was described have its names only.
+    return [*data.get("context_series", []), *data.get("symbols", [])]
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return f"{one['symbol']} (context {one['name']})" if "name" in one else str(one["symbol"])
+
+
+def _shown(
+    rows: Sequence[tuple[str, ...]], place: str = "data.json"
+) -> tuple[tuple[str, ...], ...]:
+    """Return the rows that a page shows, and one that says how many more there are."""
+    n_more = len(rows) - _N_SHOWN
+    if n_more <= 0:
+        return tuple(rows)
+    note = f"… and {n_more:,} more, in {place}"
+    return (*rows[:_N_SHOWN], (note, *[""] * (len(rows[0]) - 1)))
 
 
 def _places(finding: Mapping[str, Any]) -> str:
@@ -73,13 +94,14 @@ def symbol_skill_table(cell: Mapping[str, Any], predictions: pl.DataFrame) -> Ta
         base = log_loss(np.full(len(labels), base_rate), labels)
         place = by_symbol.setdefault(str(symbol), {"n": len(rows), "rate": labels.mean()})
         place[str(model)] = skill(loss, base)
-    table = tuple(
+    table = [
         (
             symbol,
             f"{one['n']:,}",
             f"{number(100 * one['rate'], digits=1)}%",
             *(signed(one.get(model)) for model in models),
         )
-        for symbol, one in list(by_symbol.items())[:_N_SHOWN]
-    )
-    return Table(("symbol", "predictions", "events", *map(display, models)), table)
+        for symbol, one in by_symbol.items()
+    ]
+    header = ("symbol", "predictions", "events", *map(display, models))
+    return Table(header, _shown(table, "predictions.parquet"))

@@ -19,6 +19,7 @@ from finscale.records import (
     FinalRecord,
     Record,
     Scores,
+    SupplementaryRecord,
 )
 from finscale.scaling.verdict import Point, judge
 
@@ -45,11 +46,17 @@ def count_test_scorings(records: Sequence[Record]) -> dict[str, int]:
     """Count the recipes and settings that each experiment's test rows were ever scored for.
 
     Stale records count as well: whoever changed a setting after a look at the test part has looked.
+    So do supplementary runs that were scored there; seeds of one recipe count once.
     """
-    scored = {
+    scored: set[tuple[str, str, int | str]] = {
         (record.experiment, record.identity.fingerprint, record.trial)
         for record in records
         if isinstance(record, FinalRecord)
+    }
+    scored |= {
+        (record.experiment, record.identity.fingerprint, record.run.rpartition("_seed_")[0])
+        for record in records
+        if isinstance(record, SupplementaryRecord) and record.scores is not None
     }
     return dict(Counter(experiment for experiment, _, _ in scored))
 

@@ -13,7 +13,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 SLOT = "slot"
 FORCED = "forced"
+DRAWN = "drawn"
 RECORD = "record"
+REPEATS = "repeats"
+STOPPED = "stopped"
+GIVEN_UP = "given_up"
+
+# A trial whose worker is lost is taken up again so many times, then it fails: what kills a worker
+# every time is the trial.
+MAX_RETRIES = 3
 
 
 def slot_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
@@ -26,13 +34,34 @@ def slot_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 def is_repeat(trial: FrozenTrial) -> bool:
     """Return whether a trial was enqueued in place of an interrupted one."""
-    return "repeats" in trial.user_attrs
+    return REPEATS in trial.user_attrs
 
 
 def repeat_attributes(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Return the user attributes of the trial that takes an interrupted one's place."""
-    kept = {FORCED: trial.user_attrs[FORCED]} if FORCED in trial.user_attrs else {}
-    return kept | {SLOT: slot_of(trial, trials), "repeats": trial.number}
+    slot = slot_of(trial, trials)
+    attributes: dict[str, Any] = {SLOT: slot, REPEATS: trial.number}
+    attributes |= {key: trial.user_attrs[key] for key in (FORCED, DRAWN) if key in trial.user_attrs}
+    n_lost = n_losses(slot, trials)
+    if n_lost > MAX_RETRIES:
+        attributes[GIVEN_UP] = f"its worker was lost {n_lost} times"
+    return attributes
+
+
+def n_losses(slot: int, trials: Sequence[FrozenTrial]) -> int:
+    """Count how often a slot's trial ended because its worker was lost, not stopped."""
+    return sum(
+        was_interrupted(trial)
+        and trial.state.is_finished()
+        and not trial.user_attrs.get(STOPPED, False)
+        and slot_of(trial, trials) == slot
+        for trial in trials
+    )
+
+
+def numbers_of(slot: int, trials: Sequence[FrozenTrial]) -> list[int]:
+    """Return the numbers under which a slot's trial was begun, ascending."""
+    return [trial.number for trial in trials if slot_of(trial, trials) == slot]
 
 
 def is_finished(trial: FrozenTrial) -> bool:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import optuna
-from optuna.pruners import MedianPruner
-from optuna.storages import BaseStorage
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from finscale.errors import StopRequestedError
 from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
+from finscale.search import leases
 from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
-from finscale.search.sampler import SlotSeededSampler
+from finscale.search.proposal import draw_trial
+from finscale.search.pruning import make_pruner
 from finscale.search.slots import (
+    DRAWN,
     FORCED,
     RECORD,
+    REPEATS,
     SLOT,
+    STOPPED,
     is_finished,
+    is_repeat,
     repeat_attributes,
     slot_of,
     was_interrupted,
@@ -29,58 +38,130 @@ from finscale.search.space import central_recipe, forced_parameters, suggest
 from finscale.seeds import derive_seed
 from finscale.training.recipe import Recipe
 
-# Trials that must be complete before the median of a step says anything.
-_PRUNE_AFTER_TRIALS = 5
 
+class Search:
+    """One experiment's search, one trial at a time; any number of processes may share it.
 
-def search(
-    run: ExperimentRun,
-    storage: BaseStorage,
-    on_finished: Callable[[TrialRecord], None],
-    *,
-    recorded: Sequence[TrialRecord] = (),
-) -> None:
-    """Bring an experiment's search to its planned number of trials.
-
-    Trials that are finished stay as they are; those that were interrupted are repeated. The caller
-    holds the run directory's lock, so a trial that is still marked as running has lost its worker.
+    What is finished stays as it is. A trial that was interrupted is repeated in its old slot, and
+    goes on from its checkpoint; one that has lost its worker more than ``MAX_RETRIES`` times fails.
 
     Parameters
     ----------
+    run
+        The experiment.
+    storage
+        Where its trials are.
+    claims
+        The lock file under which trials are handed out (see :func:`leases.claiming`).
     on_finished
-        Called with the record of every finished trial, also of those finished by an earlier
-        process: what a crash kept from being written is written now.
+        Called with the record of every finished trial, also of those finished by other processes
+        before: what a crash kept from being written is written now.
     recorded
         The experiment's trials in the ledger. Those that the storage does not know, since it was
         lost, are put back, not run again.
-
-    Raises
-    ------
-    StopRequestedError
-        If the user asked to stop; the trial in progress is checkpointed.
     """
-    study = open_search(run, storage)
-    _restore(run, study, recorded)
-    _close_interrupted(run, study)
-    for trial in study.get_trials(deepcopy=False):
-        if is_finished(trial):
-            on_finished(_record(trial))
 
-    def after_trial(_: optuna.Study, trial: FrozenTrial) -> None:
-        if is_finished(trial):
-            on_finished(_record(trial))
+    def __init__(
+        self,
+        run: ExperimentRun,
+        storage: RDBStorage,
+        claims: Path,
+        on_finished: Callable[[TrialRecord], None],
+        *,
+        recorded: Sequence[TrialRecord] = (),
+    ) -> None:
+        self._run = run
+        self._storage = storage
+        self._claims = claims
+        self._on_finished = on_finished
+        self._study = open_search(run, storage)
+        self._objective: Objective | None = None
+        with self._claiming():
+            _restore(run, self._study, recorded)
+        self.publish()
 
-    objective = Objective(run)
-    while n_finished(study) < run.study.search.n_trials:
-        if run.should_stop():
+    def publish(self) -> None:
+        """Pass on the records of all finished trials, whoever ran them."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if is_finished(trial):
+                self._on_finished(_record(trial))
+
+    def step(self) -> Literal["trial", "busy", "done"]:
+        """Run one trial, if there is one to run.
+
+        Returns
+        -------
+        str
+            ``"trial"``: one was run. ``"busy"``: the last ones are running elsewhere. ``"done"``:
+            every trial is finished.
+
+        Raises
+        ------
+        StopRequestedError
+            If the user asked to stop; the trial in progress is checkpointed.
+        """
+        if self._run.should_stop():
             raise StopRequestedError("stopped on request")
-        _enqueue_extreme(run, study)
-        study.optimize(
-            objective,
-            n_trials=1,
-            catch=TRIAL_FAILURES,
-            callbacks=[after_trial],
-        )
+        with self._claiming():
+            claimed = self._claim()
+        if isinstance(claimed, str):
+            return claimed
+        if self._objective is None:
+            self._objective = Objective(self._run)
+        with leases.alive(claimed, self._storage):
+            self._train(claimed, self._objective)
+        return "trial"
+
+    def _claiming(self) -> contextlib.AbstractContextManager[None]:
+        return leases.claiming(self._storage, self._claims, self._study.study_name)
+
+    def _claim(self) -> optuna.Trial | Literal["busy", "done"]:
+        leases.close_lost(self._study, self._storage)
+        _repeat_interrupted(self._study)
+        trials = self._study.get_trials(deepcopy=False)
+        n_done = sum(map(is_finished, trials))
+        n_running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        n_trials = self._run.study.search.n_trials
+        if n_done >= n_trials:
+            return "done"
+        if n_done + n_running >= n_trials:
+            return "busy"
+        if not any(trial.state == TrialState.WAITING for trial in trials):
+            _enqueue_next(self._run, self._study, trials)
+        with warnings.catch_warnings():
+            # Optuna asks for Study.optimize where there are heartbeats; leases sends its own.
+            warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
+            trial = self._study.ask()
+        frozen = self._study.get_trials(deepcopy=False)
+        # Others may be handed out before this one has an end: its place is fixed now.
+        trial.set_user_attr(SLOT, slot_of(frozen[trial.number], frozen))
+        leases.take(trial, self._storage, self._run.worker)
+        return trial
+
+    def _train(self, trial: optuna.Trial, objective: Objective) -> None:
+        """Run a trial and close it; what a lost trial comes to is thrown away."""
+        try:
+            try:
+                value = objective(trial)
+            except optuna.TrialPruned:
+                self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            except TRIAL_FAILURES:
+                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            except (StopRequestedError, KeyboardInterrupt):
+                trial.set_user_attr(STOPPED, value=True)
+                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                raise
+            else:
+                self._study.tell(trial, value, skip_if_finished=True)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self._run.progress.message(
+                f"{self._run.experiment.name} trial {trial.number}: given to another worker "
+                "meanwhile; this one's result is thrown away"
+            )
+            return
+        finished = self._study.get_trials(deepcopy=False)[trial.number]
+        if is_finished(finished):
+            self._on_finished(_record(finished))
 
 
 def open_search(run: ExperimentRun, storage: BaseStorage) -> optuna.Study:
@@ -89,27 +170,15 @@ def open_search(run: ExperimentRun, storage: BaseStorage) -> optuna.Study:
     Its name carries the experiment's fingerprint, so that trials on other data, settings, code or
     another grid are never mixed in.
     """
-    settings = run.study.search
-    # TPE counts the extremes among its start-up trials; the setting counts random ones.
-    n_extremes = len(run.experiment.extremes) if settings.extremes_first else 0
     return optuna.create_study(
         study_name=f"{run.experiment.name}@{run.identity.fingerprint}",
         storage=storage,
         direction="minimize",
         load_if_exists=True,
-        sampler=SlotSeededSampler(
-            seed=derive_seed(run.study.seed, run.experiment.name),
-            n_startup_trials=n_extremes + settings.n_startup_trials,
-        ),
-        pruner=MedianPruner(
-            n_startup_trials=_PRUNE_AFTER_TRIALS, n_warmup_steps=settings.prune_after_epochs
-        ),
+        # Every trial is enqueued with its parameters; see _enqueue_next.
+        sampler=RandomSampler(seed=run.study.seed),
+        pruner=make_pruner(run.study.search, n_folds=run.study.split.n_folds),
     )
-
-
-def n_finished(study: optuna.Study) -> int:
-    """Count the trials that came to an end of their own."""
-    return sum(is_finished(trial) for trial in study.get_trials(deepcopy=False))
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
@@ -133,9 +202,11 @@ def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRe
         parameters = forced_parameters(architecture, recipe)
         drawn = optuna.trial.FixedTrial(parameters)
         suggest(drawn, run.experiment.architectures, run.study.search.space)
-        attributes = {SLOT: record.trial, RECORD: record.model_dump(mode="json")}
+        attributes: dict[str, Any] = {SLOT: record.trial, RECORD: record.model_dump(mode="json")}
         if record.forced:
             attributes[FORCED] = {"reasons": list(record.forced), "parameters": parameters}
+        else:
+            attributes[DRAWN] = {"parameters": parameters}
         study.add_trial(
             optuna.trial.create_trial(
                 state=states[record.state],
@@ -148,58 +219,69 @@ def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRe
         )
 
 
-def _close_interrupted(run: ExperimentRun, study: optuna.Study) -> None:
-    """Close trials that lost their process, and enqueue those without a record once more."""
+def _repeat_interrupted(study: optuna.Study) -> None:
+    """Bring trials that ended without a record back: the caller holds the claim lock.
+
+    One whose record was stored, but which was never closed as that record says, has its end
+    already; the others are enqueued once more.
+    """
     trials = study.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs.get("repeats") for trial in trials}
+    repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
     for trial in trials:
-        if trial.state == TrialState.RUNNING:
-            _close(run, study, trial, slot_of(trial, trials))
-        if was_interrupted(trial) and trial.number not in repeated:
-            study.enqueue_trial(_parameters(trial), user_attrs=repeat_attributes(trial, trials))
-
-
-def _close(run: ExperimentRun, study: optuna.Study, trial: FrozenTrial, slot: int) -> None:
-    """Close a running trial: as its record says if it had left one, else as failed."""
-    record = trial.user_attrs.get(RECORD, {})
-    if record.get("state") == "complete":
-        study.tell(trial.number, record["validation_loss"])
-    else:
-        pruned = record.get("state") == "pruned"
-        study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
-    if record:
-        run.trial_checkpoint(slot).unlink(missing_ok=True)
+        if was_interrupted(trial) and trial.state.is_finished() and trial.number not in repeated:
+            attributes = repeat_attributes(trial, trials)
+            study.enqueue_trial(_parameters(trial), user_attrs=attributes)
 
 
 def _parameters(trial: FrozenTrial) -> dict[str, Any]:
-    """Return what to repeat a trial with.
+    """Return what to repeat a trial with."""
+    given = trial.user_attrs.get(FORCED) or trial.user_attrs[DRAWN]
+    return dict(given["parameters"])
 
-    One that was cut off while its parameters were drawn is drawn anew: its slot's sampler draws
-    the same again, but only from the first parameter on.
+
+def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+    """Enqueue the next extreme that is not in the search yet, else what the sampler draws.
+
+    One at a time: enqueued all at once, extremes would go before the repetition of an interrupted
+    trial, and the search would no longer be the one that was not interrupted. A drawn trial is a
+    function of the search's seed, its slot and the trials before, and is written down whole before
+    it is begun, so that its repetition is the same trial.
     """
-    if FORCED in trial.user_attrs:
-        return dict(trial.user_attrs[FORCED]["parameters"])
-    drawn = all(field.name in trial.params for field in fields(Recipe))
-    return dict(trial.params) if drawn else {}
-
-
-def _enqueue_extreme(run: ExperimentRun, study: optuna.Study) -> None:
-    """Enqueue the next extreme that is not in the search yet, as ordinary parameters.
-
-    One at a time: enqueued all at once they would go before the repetition of an interrupted
-    trial, and the search would no longer be the one that was not interrupted.
-    """
-    trials = study.get_trials(deepcopy=False)
-    if not run.study.search.extremes_first or any(
-        trial.state == TrialState.WAITING for trial in trials
-    ):
-        return
+    settings, experiment = run.study.search, run.experiment
+    extremes = experiment.extremes if settings.extremes_first else ()
     known = {
         tuple(trial.user_attrs[FORCED]["reasons"]) for trial in trials if FORCED in trial.user_attrs
     }
-    left = [one for one in run.experiment.extremes if one.reasons not in known]
-    if left:
-        recipe = central_recipe(run.study.search.space)
-        parameters = dict(forced_parameters(left[0].architecture, recipe))
-        forced = {"reasons": list(left[0].reasons), "parameters": parameters}
-        study.enqueue_trial(parameters, user_attrs={FORCED: forced})
+    for extreme in extremes:
+        if extreme.reasons not in known:
+            recipe = central_recipe(settings.space)
+            parameters = dict(forced_parameters(extreme.architecture, recipe))
+            forced = {"reasons": list(extreme.reasons), "parameters": parameters}
+            study.enqueue_trial(parameters, user_attrs={FORCED: forced})
+            return
+    draw = draw_trial(
+        settings,
+        experiment.architectures,
+        seed=derive_seed(run.study.seed, experiment.name),
+        slot=len(trials) - sum(map(is_repeat, trials)),
+        n_extremes=len(extremes),
+        history=trials,
+        tried=[
+            proposal_of(_parameters(trial))
+            for trial in trials
+            if FORCED in trial.user_attrs or DRAWN in trial.user_attrs
+        ],
+    )
+    parameters = dict(forced_parameters(draw.architecture, draw.recipe))
+    drawn = {"parameters": parameters, "n_redrawn": draw.n_redrawn, "source": draw.source}
+    study.enqueue_trial(parameters, user_attrs={DRAWN: drawn})
+
+
+def proposal_of(parameters: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
+    """Return the architecture and recipe that parameters stand for."""
+    sizes = {name.partition("@")[0]: value for name, value in parameters.items()}
+    architecture = Architecture(
+        **{name: sizes[name] for name in ("d_model", "n_layers", "n_heads", "d_ff")}
+    )
+    recipe = Recipe.from_dict({one.name: sizes[one.name] for one in fields(Recipe)})
+    return architecture, recipe

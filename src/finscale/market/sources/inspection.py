@@ -9,7 +9,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from finscale.market.adjust import adjust_prices, find_adjustment_faults, find_unused_adjustment
+from finscale.market.adjust import (
+    adjust_prices,
+    find_adjustment_faults,
+    find_unnamed_splits,
+    find_unused_adjustment,
+)
 from finscale.market.bars import PRICES, SCHEMA
 from finscale.market.calendars import calendar_for
 from finscale.market.check import RANGE_TOLERANCE, inspect_bars, needs_rounding, round_range
@@ -160,7 +165,8 @@ def _put_prices(
     # What is wrong is said of the prices as the file has them.
     if faults or any(one.severity == "error" for one in inspect_bars(bars)):
         return bars, faults
-    return adjust_prices(bars, splits_in_prices=in_prices), ()
+    adjusted = adjust_prices(bars, splits_in_prices=in_prices)
+    return adjusted, find_unnamed_splits(bars, name=table.names["adj_close"])
 
 
 def _price_columns(table: Table, prices: Prices) -> str:

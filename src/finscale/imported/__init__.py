@@ -1,0 +1,1 @@
+"""Results of other laboratories: read, recounted, fitted and shown apart from our own."""

@@ -1,0 +1,205 @@
+"""One process at work on the matrix: trials first, then final models, until nothing is left."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from optuna.storages import RDBStorage
+
+from finscale.errors import FinscaleError, StopRequestedError
+from finscale.experiments import Experiment, code_version
+from finscale.files import try_lock, utc_now, write_json_atomic
+from finscale.machine.sampler import Sampler
+from finscale.pipeline.book import RecordBook
+from finscale.pipeline.finals import evaluate_finals, train_finals
+from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.queue import read_queue
+from finscale.progress import ExperimentStart, Progress
+from finscale.records import TrialRecord
+from finscale.rundir import RunDirectory
+from finscale.search.objective import ExperimentRun
+from finscale.search.worker import Search
+from finscale.training.loop import GoOn
+
+Stage = Literal["search", "train", "evaluate", "fit", "report"]
+Outcome = Literal["worked", "busy", "done"]
+
+# Errors after which no experiment can be recorded, so that there is no point in going on.
+_NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+# How long a worker that has nothing to do waits for the others' last trials.
+_POLL_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Worker:
+    """Takes work from the matrix; any number of them may share a run directory.
+
+    Attributes
+    ----------
+    chosen
+        The experiments to work on; their order is that of the queue file.
+    failures
+        Experiment to the reason why it failed here; it is left alone from then on.
+    """
+
+    prepared: PreparedStudy
+    directory: RunDirectory
+    book: RecordBook
+    progress: Progress
+    storage: RDBStorage
+    device: torch.device
+    stages: Sequence[Stage]
+    chosen: Sequence[Experiment]
+    should_stop: Callable[[], bool]
+    name: str
+    memory_share: float = 1.0
+    control: Callable[[], GoOn] = lambda: "go"
+    sampler: Sampler | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._searches: dict[str, Search] = {}
+        self._done: set[str] = set()
+        self._announced = ""
+
+    def work(self) -> None:
+        """Work until every chosen experiment is finished or has failed.
+
+        Raises
+        ------
+        StopRequestedError
+            If the user asked to stop; everything finished is kept.
+        OSError
+            If nothing can be written any more.
+        """
+        by_name = {one.name: one for one in self.chosen}
+        while True:
+            outcomes: list[Outcome] = []
+            for name in read_queue(self.directory.queue, list(by_name)):
+                if name in self._done or name in self.failures:
+                    continue
+                outcome = self._advance_or_fail(by_name[name])
+                outcomes.append(outcome)
+                # After every piece of work the order is looked up again.
+                if outcome == "worked":
+                    break
+            else:
+                if "busy" not in outcomes:
+                    return
+                self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + _POLL_S
+        while time.monotonic() < until:
+            if self.should_stop():
+                raise StopRequestedError("stopped on request")
+            time.sleep(0.1)
+
+    def _advance_or_fail(self, experiment: Experiment) -> Outcome:
+        """Do one piece of an experiment's work; a failure is recorded and the rest goes on."""
+        failure_file = self.directory.experiment(experiment.name).failure
+        try:
+            outcome = self._advance(experiment)
+        except StopRequestedError:
+            raise
+        except Exception as error:  # one experiment must not take the others down
+            if isinstance(error, OSError) and error.errno in _NO_MORE_WRITES:
+                raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.exception("%s failed", experiment.name)
+            self.failures[experiment.name] = reason
+            write_json_atomic(failure_file, {"reason": reason, "at": utc_now()})
+            self.progress.experiment_failed(experiment.name, reason)
+            return "done"
+        if outcome == "done":
+            self._done.add(experiment.name)
+            failure_file.unlink(missing_ok=True)
+        return outcome
+
+    def _advance(self, experiment: Experiment) -> Outcome:
+        run = self._experiment_run(experiment)
+        if "search" in self.stages:
+            search = self._searches.get(experiment.name) or self._open(run)
+            self._announce(experiment)
+            step = search.step()
+            if step == "trial":
+                return "worked"
+            if step == "busy":
+                return "busy"
+            search.publish()
+        self.book.sync()
+        self.book.refresh(experiment.name)
+        best = self.book.best_trial(experiment.name)
+        if best is None:
+            if "search" not in self.stages:
+                return "done"
+            raise FinscaleError("no trial was completed; see the trials' reasons in the ledger")
+        if not {"train", "evaluate"} & set(self.stages):
+            return "done"
+        self._announce(experiment)
+        with try_lock(self.directory.experiment(experiment.name).finals_lock) as ours:
+            if not ours:
+                return "busy"
+            if "train" in self.stages:
+                train_finals(run, best)
+            if "evaluate" in self.stages:
+                self.book.sync()
+                evaluate_finals(run, best, self.book)
+        return "done"
+
+    def _open(self, run: ExperimentRun) -> Search:
+        name = run.experiment.name
+        self._searches[name] = Search(
+            run,
+            self.storage,
+            self.directory.claims_lock,
+            self._take,
+            recorded=self.book.trials(name),
+        )
+        return self._searches[name]
+
+    def _take(self, record: TrialRecord) -> None:
+        if self.book.add(record):
+            self.progress.run_finished(record)
+
+    def _announce(self, experiment: Experiment) -> None:
+        if experiment.name == self._announced:
+            return
+        self._announced = experiment.name
+        self.progress.experiment_started(
+            ExperimentStart(
+                name=experiment.name,
+                number=1 + self.chosen.index(experiment),
+                n_experiments=len(self.chosen),
+                n_trials_done=len(self.book.trials(experiment.name)),
+                n_trials=self.prepared.study.search.n_trials,
+                n_finals=self.prepared.study.final.n_seeds,
+                best=self.book.best_trial(experiment.name),
+            )
+        )
+
+    def _experiment_run(self, experiment: Experiment) -> ExperimentRun:
+        return ExperimentRun(
+            study=self.prepared.study,
+            experiment=experiment,
+            data=self.prepared.cells[experiment.cell_name],
+            identity=self.prepared.identities[experiment.name],
+            code_version=code_version(),
+            device=self.device,
+            files=self.directory.experiment(experiment.name),
+            progress=self.progress,
+            should_stop=self.should_stop,
+            worker=self.name,
+            make_folds=lambda: self.prepared.cells.folds(experiment.cell_name),
+            control=self.control,
+            sampler=self.sampler,
+            memory_share=self.memory_share,
+        )

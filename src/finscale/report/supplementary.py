@@ -1,0 +1,36 @@
+"""The report's table of supplementary runs, apart from searches and winners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finscale.records import Record, supplementary_runs
+from finscale.report.tables import NOTHING, Table, number, signed
+
+_RECIPE = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs")
+
+
+def supplementary_table(records: Sequence[Record]) -> Table:
+    """Return every supplementary run: no search was led by it, and no law is fitted to it."""
+    rows = [
+        (
+            one.experiment,
+            one.architecture,
+            "failed" if one.state == "failed" else "",
+            f"{one.n_parameters:,}",
+            *(f"{one.recipe[name]:.3g}" for name in _RECIPE),
+            str(one.seed),
+            number(one.validation_loss, digits=4),
+            signed(one.validation_skill),
+            NOTHING if one.scores is None else number(_loss(one.scores.test), digits=4),
+        )
+        for one in supplementary_runs(records)
+    ]
+    header = ("experiment", "d×L×heads×d_ff", "", "parameters", "learning rate", "weight decay")
+    more = ("dropout", "warm-up steps", "epochs", "seed", "validation log-loss", "skill")
+    return Table((*header, *more, "test log-loss"), tuple(rows), n_text=3)
+
+
+def _loss(metrics: dict[str, float | int | bool | None]) -> float | None:
+    loss = metrics["log_loss"]
+    return None if loss is None else float(loss)

@@ -1,0 +1,1 @@
+"""Experiments as scripts of their own: short, self-contained, every parameter in sight."""

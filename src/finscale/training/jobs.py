@@ -1,0 +1,55 @@
+"""What follows from a training job alone: its identity, its untrained model, its scoring batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+
+import torch
+
+from finscale.files import hash_json
+from finscale.models.cost import activation_bytes_per_sample, scoring_bytes_per_sample
+from finscale.models.patch_transformer import PatchTransformer
+from finscale.seeds import derive_seed
+from finscale.training.recipe import TrainingJob
+from finscale.training.scoring import MAX_SCORING_BATCH
+
+
+def job_hash(job: TrainingJob) -> str:
+    """Hash what a run's outcome depends on: equal on the CPU for equal hashes and data.
+
+    The cut into micro-batches is left out: it follows the memory that is free. On a CPU the result
+    does not depend on it; elsewhere dropout masks are drawn per micro-batch, and the results of two
+    cuts agree in distribution.
+    """
+    content = asdict(job) | {"settings": job.settings.model_dump(mode="json")}
+    del content["batching"]
+    return hash_json(content)
+
+
+def build_model(job: TrainingJob, device: torch.device) -> PatchTransformer:
+    """Build the untrained model of a job; its weights are a pure function of the job's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(job.seed, "weights"))
+        model = PatchTransformer(
+            job.architecture,
+            job.shape,
+            dropout=job.recipe.dropout,
+            head_bias=math.log(job.base_rate / (1 - job.base_rate)),
+            activation_checkpointing=job.batching.activation_checkpointing,
+        )
+    return model.to(device)
+
+
+def scoring_batch(job: TrainingJob) -> int:
+    """Return how many windows to score at a time, in no more memory than a training step takes."""
+    kept = activation_bytes_per_sample(
+        job.architecture,
+        job.shape,
+        bytes_per_value=2 if job.precision == "bf16" else 4,
+        dropout=job.recipe.dropout,
+    )
+    n_windows = (
+        job.batching.micro_batch * kept // scoring_bytes_per_sample(job.architecture, job.shape)
+    )
+    return min(MAX_SCORING_BATCH, max(1, n_windows))
