@@ -58,6 +58,7 @@ class Case:
 
     @property
     def text(self) -> str:
+        """Name the case."""
         kept = "recompute" if self.activation_checkpointing else "keep"
         return (
             f"{self.architecture},{self.micro_batch},{self.accumulation_steps},"
@@ -66,6 +67,7 @@ class Case:
 
     @staticmethod
     def parse(text: str) -> Case:
+        """Read a name back."""
         architecture, micro_batch, steps, precision, dropout, kept = text.split(",")
         return Case(
             architecture,
@@ -77,10 +79,12 @@ class Case:
         )
 
     def predicted_bytes(self, device: torch.device) -> int:
+        """Return what the memory model says."""
         return peak_memory_bytes(
             Architecture.parse(self.architecture),
             SHAPE,
             self.micro_batch,
+            accumulating=self.accumulation_steps > 1,
             bytes_per_value=2 if self.precision == "bf16" else 4,
             dropout=self.dropout,
             activation_checkpointing=self.activation_checkpointing,
@@ -123,10 +127,11 @@ def resident_bytes(field: str) -> int:
 
 
 def highest_resident_bytes() -> int:
-    if sys.platform == "linux":
-        # Not getrusage: it counts what the parent had when it forked.
-        return resident_bytes("VmHWM")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not getrusage on Linux: it counts what the parent had when it forked.
+    on_linux = Path("/proc/self/status").exists()
+    return (
+        resident_bytes("VmHWM") if on_linux else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
 
 
 def measure(case: Case, device: torch.device) -> int:
@@ -140,7 +145,7 @@ def measure(case: Case, device: torch.device) -> int:
     else:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        before = resident_bytes("VmRSS") if sys.platform == "linux" else highest_resident_bytes()
+        before = highest_resident_bytes()
     run = training_run(case, device)
     run.epoch()
     run.epoch()
@@ -150,7 +155,7 @@ def measure(case: Case, device: torch.device) -> int:
 
 
 def cases(device: torch.device, *, quick: bool) -> list[Case]:
-    """Return the distinct extremes that fit this machine; of the deepest also with recomputation."""
+    """Return the extremes that fit this machine; the deepest in all ways of training it."""
     found: dict[Case, None] = {}
     for label, micro_batch, steps in PLANS[:2] if quick else PLANS:
         budget = parse_budget(label)

@@ -97,7 +97,7 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         ("name: a\ndata: {source: file}", "my.yaml: data.path: missing; it must be given"),
         (
             "name: a\ndata: {source: bundled, path: x}",
-            "my.yaml: data.path: unknown setting; allowed here: catalog, context, path, prices",
+            "my.yaml: data.path: unknown setting; allowed here: calendar, catalog, context, da",
         ),
         ("name: a\nsplit: {by: week}", "my.yaml: split.by: got 'week'; choose one of 'date', 'fr"),
         (

@@ -123,7 +123,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(
     assert_complete(directory, uninterrupted)
 
 
-def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_leaves_after_the_step(tmp_path: Path) -> None:
     # An epoch that takes for ever: a first Ctrl-C alone would not end it.
     changes = CHANGES | {"search.space.epochs": [100_000], "training.patience": 100_000}
     changes |= {"training.effective_batch": 1, "split.train_frac": 0.88}
@@ -141,9 +141,11 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (
-        "finscale: interrupted; everything finished is kept; go on with: "
+        "finscale: stopped on request; everything finished is kept; go on with: "
         "finscale run run/study.yaml --out run"
     )
+    # The epoch is not lost: the checkpoint is one of the step.
+    assert len(list((tmp_path / "run").glob("experiments/*/checkpoints/*"))) == 1
 
 
 def test_ctrl_c_before_anything_is_written(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_look_ahead_at_a_single_row_is_found(row: int) -> None:
 
 
 def test_a_rare_look_ahead_is_refused_whatever_the_seed() -> None:
-    # On 2% of the rows; ten of them, changed at random, miss it as often as not.
+    # On 2% of the rows: ten that are tried at random mostly miss all of them.
     bars = WORLD.head(500)
     rng = np.random.default_rng(5)
     for seed in range(20):

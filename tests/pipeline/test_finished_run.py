@@ -67,7 +67,7 @@ def test_every_file_of_the_layout_is_there(finished: RunDirectory) -> None:
     found = {
         file.relative_to(finished.root).as_posix()
         for file in finished.root.rglob("*")
-        if file.is_file() and file.parent.name != "workers"
+        if file.is_file() and file.parent.name != "workers" and not file.name.startswith("machine_")
     }
     assert found == expected
 

@@ -78,6 +78,7 @@ def plan_batching(
             arch,
             shape,
             micro_batch,
+            accumulating=micro_batch < effective_batch,
             bytes_per_value=bytes_per_value,
             dropout=dropout,
             activation_checkpointing=activation_checkpointing,

@@ -15,8 +15,10 @@ _FP32_BYTES = 4
 _MASK_BYTES = 2
 # Weight, gradient, two moments, and the weight of the best epoch.
 _TRAINED_COPIES = 5
-# Fitted to measured peaks (benchmarks/memory.py): glibc 2.36, PyTorch 2.13.
-_CPU_HOLES_FRAC = 0.3
+# Fitted to measured peaks (benchmarks/memory.py; glibc 2.36, PyTorch 2.13). Holes are a share of
+# what is kept per sample, by bytes per value and whether gradients are accumulated.
+_CPU_HOLES_FRAC = {(4, False): 0.4, (4, True): 0.95, (2, False): 0.3, (2, True): 0.4}
+_CPU_HOLES_CHECKPOINTING_FRAC = 3.2
 _CPU_HEAP_TOP_BYTES = 40 * 2**20
 
 
@@ -146,13 +148,24 @@ def activation_bytes_per_sample(
     return sum(groups.values())
 
 
-def checkpointed_bytes_per_sample(
-    arch: Architecture, shape: InputShape, *, bytes_per_value: int, dropout: float
+def step_bytes_per_sample(
+    arch: Architecture,
+    shape: InputShape,
+    *,
+    bytes_per_value: int,
+    dropout: float,
+    activation_checkpointing: bool = False,
 ) -> int:
-    """Bytes kept for the backward pass per sample under activation checkpointing.
+    """Bytes per sample at the peak of a backward pass: what is kept and what is worked on.
 
-    What enters each block, ``n d`` in fp32, what is kept outside the blocks, and everything that
-    one block keeps while it is computed once more: of more than one, a block read at all patches.
+    The larger of two moments:
+
+    - in the last block, everything being kept, the gradients of queries, keys and values: ``3 n d``
+    - in the block before it, what the last one kept being free again, the gradient of the residual
+      stream in fp32, that of the branch, and that of the GELU's output: ``2 n d + n f``
+
+    Activation checkpointing keeps what enters each block, ``n d`` in fp32, and of the blocks' own
+    activations only those of the one at work, computed once more.
     """
     n, d = shape.n_patches, arch.d_model
 
@@ -163,9 +176,15 @@ def checkpointed_bytes_per_sample(
         )
 
     outside = bytes_per_value * (n * shape.patch_width + d) + _FP32_BYTES * (d + 2)
-    block = kept(2) - kept(1) if arch.n_layers > 1 else kept(1) - outside
-    # The block at work keeps its own input.
-    return (arch.n_layers - 1) * _FP32_BYTES * n * d + outside + block
+    whole_block, last_block = kept(2) - kept(1), kept(1) - outside
+    # A block at work keeps what enters it either way.
+    waiting = _FP32_BYTES * n * d if activation_checkpointing else whole_block
+    n_before = arch.n_layers - 1
+    in_last = n_before * waiting + last_block + bytes_per_value * 3 * n * d
+    if n_before == 0:
+        return outside + in_last
+    gradients = _FP32_BYTES * n * d + bytes_per_value * n * (d + arch.d_ff)
+    return outside + max(in_last, (n_before - 1) * waiting + whole_block + gradients)
 
 
 def training_memory_bytes(
@@ -177,25 +196,24 @@ def training_memory_bytes(
     dropout: float,
     activation_checkpointing: bool = False,
 ) -> int:
-    """Bytes of all tensors at the peak of a training step, at the start of a backward pass.
+    """Bytes of all tensors at the peak of a training step.
 
-    - 20 bytes per parameter: weight, gradient (kept from the micro-batch before), AdamW's two
-      moments and the weight of the best epoch so far, in fp32; under autocast also the cast weight
-    - per sample, the activations kept for the backward pass
-    - per sample, at most what a feed-forward layer's backward pass works on: the gradients of the
-      GELU's output and input, ``2 n f``, and of the residual stream and its branch, ``2 n d``
+    - 20 bytes per parameter: weight, gradient (that of the micro-batch before), AdamW's two moments
+      and the weight of the best epoch so far, in fp32; under autocast also the cast weight
+    - per sample, :func:`step_bytes_per_sample`
 
     See :func:`peak_memory_bytes` for what a process takes.
     """
-    n = shape.n_patches
     per_parameter = _TRAINED_COPIES * _FP32_BYTES
     if bytes_per_value < _FP32_BYTES:
         per_parameter += bytes_per_value
-    kept = (
-        checkpointed_bytes_per_sample if activation_checkpointing else activation_bytes_per_sample
+    per_sample = step_bytes_per_sample(
+        arch,
+        shape,
+        bytes_per_value=bytes_per_value,
+        dropout=dropout,
+        activation_checkpointing=activation_checkpointing,
     )
-    per_sample = kept(arch, shape, bytes_per_value=bytes_per_value, dropout=dropout)
-    per_sample += n * (bytes_per_value * 2 * arch.d_ff + _FP32_BYTES * 2 * arch.d_model)
     return per_parameter * count_parameters(arch, shape) + micro_batch * per_sample
 
 
@@ -204,6 +222,7 @@ def peak_memory_bytes(
     shape: InputShape,
     micro_batch: int,
     *,
+    accumulating: bool,
     bytes_per_value: int,
     dropout: float,
     activation_checkpointing: bool = False,
@@ -211,11 +230,21 @@ def peak_memory_bytes(
 ) -> int:
     """Bytes that training takes of its device at the peak, beside libraries and data.
 
-    On the CPU the allocator adds to :func:`training_memory_bytes`: glibc cannot give the hole that
-    an aligned tensor left to the next tensor of the same size, which costs a share of the
-    activations, and it keeps a freed top of the heap. Both were fitted to peaks measured with
-    benchmarks/memory.py, where the prediction is within a fifth. Other devices were not measured;
-    there it is the tensors alone, of which a GPU keeps fewer (see :func:`activation_groups`).
+    On the CPU the allocator adds to :func:`training_memory_bytes`. glibc cannot give the hole that
+    an aligned tensor leaves to the next tensor of that size, which costs a share of the
+    activations; more where gradients that stay come to lie between them, and a multiple where
+    checkpointing keeps one small tensor of every block. It also keeps the freed top of its heap.
+    These shares are fits to peaks measured with benchmarks/memory.py, not derived.
+
+    On other devices it is the tensors alone. No GPU was measured; one keeps fewer tensors (see
+    :func:`activation_groups`), and its allocator some of them longer.
+
+    Parameters
+    ----------
+    accumulating
+        Whether an optimiser step takes more than one micro-batch.
+    device_type
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
     def tensors(n_samples: int) -> int:
@@ -230,7 +259,11 @@ def peak_memory_bytes(
 
     if device_type != "cpu":
         return tensors(micro_batch)
-    holes = int(_CPU_HOLES_FRAC * (tensors(micro_batch) - tensors(0)))
+    if activation_checkpointing:
+        holes_frac = _CPU_HOLES_CHECKPOINTING_FRAC
+    else:
+        holes_frac = _CPU_HOLES_FRAC[bytes_per_value, accumulating]
+    holes = int(holes_frac * (tensors(micro_batch) - tensors(0)))
     return tensors(micro_batch) + holes + _CPU_HEAP_TOP_BYTES
 
 

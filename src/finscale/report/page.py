@@ -17,8 +17,9 @@ from plotly.offline import get_plotlyjs
 
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
+from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
-from finscale.report.theme import template
+from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
 
@@ -87,7 +88,9 @@ def render_report(report: ReportInput) -> str:
     records = by_cell(report.records)
     sections = [_section(report, cell, records) for cell in report.summary["cells"]]
     price = _price(report)
-    plots = [plot for section in sections for plot in section["plots"]] + price
+    data_sizes = _data_sizes(report.summary)
+    plots = [one["plot"] for one in data_sizes if one["plot"] is not None]
+    plots += [plot for section in sections for plot in section["plots"]] + price
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -97,6 +100,7 @@ def render_report(report: ReportInput) -> str:
         summary=report.summary,
         kinds=_KINDS,
         sections=sections,
+        data_sizes=data_sizes,
         price=price,
         skill_tables=tables.skill_tables(report.summary),
         collapsed_mark=tables.COLLAPSED_MARK,
@@ -145,10 +149,33 @@ def _section(
         "judged": judged if has_verdict else None,
         "plots": _plots(report, cell, judged if has_verdict else None, records),
         "scores": tables.score_table(cell),
+        "chosen": _chosen(cell),
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
     }
+
+
+def _chosen(cell: Mapping[str, Any]) -> str:
+    """Say what each baseline chose inside the training rows."""
+    return "; ".join(
+        f"{display(name)} {setting.replace('_', ' ')} = {value:.3g}"
+        for name, scores in cell["baselines"].items()
+        for setting, value in scores["chosen"].items()
+    )
+
+
+def _data_sizes(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": f"h{one.horizon_bars} {one.task}",
+            "table": one.table,
+            "plot": None
+            if one.figure is None
+            else _keyed(one.name, "size", one.figure, _DATA_SIZE_TEXT),
+        }
+        for one in compare_data_sizes(summary)
+    ]
 
 
 def _by_symbol(report: ReportInput, cell: Mapping[str, Any]) -> tables.Table | None:
@@ -225,6 +252,11 @@ _CURVES_TEXT = (
     "Where the solid validation line turns up while the dashed training line goes on falling the "
     "model overfits; the dot is the epoch whose weights were kept. The two are not on one level: "
     "training loss is of other years, and averaged over the epoch with dropout on."
+)
+_DATA_SIZE_TEXT = (
+    "Lower is better: a line that falls to the right says that more data helped, if it falls by "
+    "more than the bars, which reach from the best to the worst seed; thin grey lines are the "
+    "baselines, trained on the same rows."
 )
 _ARCHITECTURE_TEXT = (
     "Every trial that has a loss by width and depth, darker is better; a ring marks the best trial "

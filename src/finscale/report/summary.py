@@ -79,6 +79,9 @@ def build_summary(
         - ``seed_average``: those of the average of the seeds' probabilities, one forecast made of
           several models. It tends to score better than any of them.
 
+        A baseline has its metrics by part, and in ``chosen`` the settings that were chosen inside
+        the training rows.
+
         ``collapsed_on`` names the parts on which the seed average (before there is one: every seed)
         shows no resolution. ``n_test_scorings`` counts the recipes and settings that were ever
         scored on test; above 1 the test part is no longer untouched. ``flags`` says in words what
@@ -200,7 +203,8 @@ def _cell(
         "base_rate": described.get("base_rate"),
         "parts": described.get("parts", {}),
         "baselines": {
-            model: both_parts(scored[model].scores) for model in _in_order(study.baselines, scored)
+            model: both_parts(scored[model].scores) | {"chosen": dict(scored[model].chosen)}
+            for model in _in_order(study.baselines, scored)
         },
         "hindsight_skill": {
             part: hindsight_skill(scores["event_rate"], described["base_rate"])

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import torch
 
 from finscale.files import hash_json
-from finscale.models.cost import activation_bytes_per_sample, scoring_bytes_per_sample
+from finscale.models.cost import scoring_bytes_per_sample, step_bytes_per_sample
 from finscale.models.patch_transformer import PatchTransformer
 from finscale.seeds import derive_seed
 from finscale.training.recipe import TrainingJob
@@ -43,13 +43,14 @@ def build_model(job: TrainingJob, device: torch.device) -> PatchTransformer:
 
 def scoring_batch(job: TrainingJob) -> int:
     """Return how many windows to score at a time, in no more memory than a training step takes."""
-    kept = activation_bytes_per_sample(
+    step = step_bytes_per_sample(
         job.architecture,
         job.shape,
         bytes_per_value=2 if job.precision == "bf16" else 4,
         dropout=job.recipe.dropout,
+        activation_checkpointing=job.batching.activation_checkpointing,
     )
     n_windows = (
-        job.batching.micro_batch * kept // scoring_bytes_per_sample(job.architecture, job.shape)
+        job.batching.micro_batch * step // scoring_bytes_per_sample(job.architecture, job.shape)
     )
     return min(MAX_SCORING_BATCH, max(1, n_windows))
