@@ -520,3 +520,15 @@ def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
         "prices are adjusted, and those of NASDAQ are not"
     ]
     assert nasdaq.loaded.warnings == ()
+
+
+def test_features_that_are_clipped_on_many_rows_are_named(data: CellData) -> None:
+    scaled_TF = data.scaled_TF.copy()
+    test = data.split.test
+    scaled_TF[test[: len(test) // 2], 3] = 5.0
+    scaled_TF[test[: len(test) // 10], 4] = -5.0
+    planted = replace(data, scaled_TF=scaled_TF).describe()["parts"]
+    found = planted["test"]["clipped"]
+    assert found[data.feature_names[3]] == pytest.approx(0.5, abs=0.05)
+    assert data.feature_names[4] not in found
+    assert data.feature_names[3] not in planted["train"]["clipped"]

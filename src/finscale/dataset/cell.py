@@ -24,6 +24,9 @@ from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
 from finscale.tasks import Task, get_task, label_rows
 from finscale.windows import Scaler, Windows
 
+# A feature that lies at the clip on more rows than this has changed its nature since training.
+_OFTEN_CLIPPED = 0.2
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -107,6 +110,17 @@ class CellData:
             "first_date": str(self.date[rows].min()),
             "last_date": str(self.date[rows].max()),
             "event_rate": float(self.labels_T[rows].mean(dtype=np.float64)),
+            "clipped": self._often_clipped(rows),
+        }
+
+    def _often_clipped(self, rows: IntArray) -> dict[str, float]:
+        """Return the features that are clipped on a large share of a part's rows, and the share."""
+        clip = next(iter(self.scalers.values())).clip
+        shares = np.mean(np.abs(self.scaled_TF[rows]) >= clip, axis=0)
+        return {
+            name: round(float(share), 3)
+            for name, share in zip(self.feature_names, shares, strict=True)
+            if share > _OFTEN_CLIPPED
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -258,6 +258,8 @@ def _write_inputs(
     write_json_atomic(directory.data, prepared.market.describe() | {"cells": cells})
     for text in _data_warnings(prepared):
         progress.message(text)
+    for text in _clipped(cells):
+        progress.message(text)
     for name, parts in book.stale().items():
         progress.message(
             f"{name}: earlier records were made with other {', '.join(parts)}; "
@@ -279,6 +281,24 @@ def _data_warnings(prepared: PreparedStudy) -> list[str]:
         f"{names[0]}{f' and {len(names) - 1} more symbols' if names[1:] else ''}: "
         f"{messages[kind]} (see the report)"
         for kind, names in symbols.items()
+    ]
+
+
+def _clipped(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line on features that lie mostly beyond what training has seen, if there are any."""
+    found: dict[str, float] = {}
+    for cell in cells.values():
+        for part in cell["parts"].values():
+            for name, share in part["clipped"].items():
+                found[name] = max(share, found.get(name, 0.0))
+    if not found:
+        return []
+    worst = sorted(found, key=found.__getitem__, reverse=True)
+    some = ", ".join(f"{name} ({found[name]:.0%})" for name in worst[:4])
+    more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
+    return [
+        f"features clipped on many rows of a part: {some}{more}; their nature has changed since "
+        "training (data.json names them by part)"
     ]
 
 
