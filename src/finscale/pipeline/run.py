@@ -296,10 +296,11 @@ def _clipped(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
     worst = sorted(found, key=found.__getitem__, reverse=True)
     some = ", ".join(f"{name} ({found[name]:.0%})" for name in worst[:4])
     more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
-    return [
+    text = (
         f"features clipped on many rows of a part: {some}{more}; their nature has changed since "
         "training (data.json names them by part)"
-    ]
+    )
+    return [text]
 
 
 def _require_same_study(study: Study, directory: RunDirectory) -> None:
