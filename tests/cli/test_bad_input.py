@@ -97,7 +97,7 @@ def test_a_study_file_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bars.csv", "date,open\n2020-01-01,1\n", "no column high, low, close, volume"),
+        ("bars.csv", "date,open\n2020-01-01,1\n", "no column high, low, close"),
         ("bars.csv", "", "damaged or not CSV"),
         ("bars.parquet", "PAR1 and then nothing", "damaged or not PARQUET"),
         (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from finscale.cli import data as data_command
 from finscale.files import hash_bytes
 from finscale.market.bars import SCHEMA
 from finscale.market.catalog import Catalog
+from finscale.market.repair import REPAIRS
 from finscale.market.sources.retry import Patience, Retrying
 from yahoo_stand_in import NOW, SESSIONS, StandIn, stand_in_for_yahoo, yahoo_table
 
@@ -121,7 +123,7 @@ def test_options_reach_the_file(finscale: CommandLine, spy: Path, catalog: Catal
 def test_other_prices_are_said_to_be_others(finscale: CommandLine, spy: Path) -> None:
     finscale("data", "import", spy)
     assert finscale("data", "import", spy, "--prices", "adjusted").out.splitlines()[1] == (
-        "  against version 1: prices are adjusted, and were as_given; 100 rows changed (closes by "
+        "  against version 1: prices are adjusted, and were as-given; 100 rows changed (closes by "
         f"up to 1.00%); history differs from {FIRST} on"
     )
 
@@ -252,7 +254,7 @@ def test_one_bad_file_of_several_keeps_nobody_else_out(
     ("arguments", "message"),
     [
         (["none.csv"], "none.csv: no such file"),
-        (["SPY.csv", "--prices", "raw"], "no prices 'raw'; choose as_given or adjusted"),
+        (["SPY.csv", "--prices", "raw"], "no prices 'raw'; choose as-given or adjusted"),
         (["SPY.csv", "--layout", "x"], "no layout 'x'; choose one of auto, "),
         (["SPY.csv", "--calendar", "MARS"], "no exchange calendar 'MARS'; name one"),
         (["SPY.csv", "--repair", "all"], "no repair 'all'; choose from "),
@@ -283,11 +285,15 @@ def test_check_shows_all_findings_and_registers_nothing(
     lines = finished.out.splitlines()
     assert lines[0] == f"SPY: 625 rows, {FIRST} to {LAST}"
     assert lines[1].startswith(f"error: rows 4 ({SESSIONS[3]}), 10 ({SESSIONS[9]}): high is below")
-    assert any(line.startswith(f"warning: row 6 ({SESSIONS[5]}): volume is 0") for line in lines)
+    # What is odd may be the errors' doing.
+    assert not any(line.startswith("warning: ") for line in lines)
     n_errors = sum(line.startswith("error: ") for line in lines)
     assert n_errors >= 1
     word = "error" if n_errors == 1 else "errors"
-    assert finished.err == f"finscale: SPY.csv: {n_errors} {word}, see above\n"
+    assert finished.err == (
+        f"finscale: SPY.csv: {n_errors} {word}, see above; what is odd is looked for once the "
+        "errors are mended\n"
+    )
     assert names_in(tmp_path) == {"SPY.csv"}
     document_of = finscale("data", "check", "SPY.csv", "--json")
     assert document_of.code == 2
@@ -310,6 +316,89 @@ def test_check_of_a_file_in_order(finscale: CommandLine, tmp_path: Path) -> None
         f"SPY: 625 rows, {FIRST} to {LAST}",
         "nothing wrong or odd",
     ]
+
+
+FUTURE = pl.concat(
+    [
+        TABLE.drop("Adj Close"),
+        TABLE.drop("Adj Close")[:3].with_columns(
+            Date=pl.Series([dt.date(2990, 1, day) for day in (1, 2, 3)])
+        ),
+    ]
+)
+
+
+def test_repairs_are_said(finscale: CommandLine, tmp_path: Path) -> None:
+    write(tmp_path / "FUT.csv", FUTURE)
+    finished = finscale("data", "check", "FUT.csv", "--repair", "drop_future")
+    assert finished.code == 0
+    assert finished.out.splitlines() == [
+        f"FUT: 628 rows, {FIRST} to {LAST}",
+        "repaired: drop_future, 3 rows (626-628)",
+        "nothing else wrong or odd",
+    ]
+    finished = finscale("data", "check", "FUT.csv", "--repair", "drop_future", "--repair", "sort")
+    assert finished.out.splitlines()[2] == "repaired: sort, 0 rows"
+    finished = finscale("data", "import", "FUT.csv", "--repair", "drop_future")
+    assert finished.out.splitlines() == [
+        f"FUT.OHLCV.daily version 1: registered, 625 rows, {FIRST} to {LAST}",
+        "  repaired: drop_future, 3 rows (626-628)",
+    ]
+    [again] = document(
+        finscale("data", "import", "FUT.csv", "--repair", "drop_future", "--json").out
+    )
+    assert [(one["repair"], one["rows"]) for one in again["repairs"]] == [
+        ("drop_future", "626-628"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["import", "check"])
+def test_help_lists_the_repairs(finscale: CommandLine, command: str) -> None:
+    out = " ".join(finscale("data", command, "--help").out.replace("│", " ").split())
+    for name in REPAIRS:
+        assert f"{name}:" in out
+
+
+def test_check_refuses_the_names_that_import_refuses(finscale: CommandLine, tmp_path: Path) -> None:
+    write(tmp_path / "panel.csv", TABLE.with_columns(Symbol=pl.lit("EUR/USD")))
+    finished = finscale("data", "check", "panel.csv")
+    assert finished.code == 2
+    assert finished.out.splitlines()[1:] == [
+        (
+            "error: data set 'EUR/USD.OHLCV.daily': holds '/'; names are like SPY.OHLCV.daily or "
+            "SPY.features.a25; write it otherwise in the file, or give other symbols with --symbol"
+        )
+    ]
+    assert finished.err.startswith("finscale: panel.csv: 1 error, see above")
+    write(tmp_path / "SPY.OHLCV.daily.csv")
+    for command in ("check", "import"):
+        finished = finscale("data", command, "SPY.OHLCV.daily.csv")
+        assert finished.code == 2
+        assert (
+            "symbol 'SPY.OHLCV.daily': is the name of a data set; give the symbol alone (SPY); "
+            "name the bars with --symbol"
+        ) in finished.out + finished.err
+    assert finscale("data", "check", "SPY.OHLCV.daily.csv", "--symbol", "../../evil").code == 2
+
+
+def test_a_symbol_for_several_files_is_refused(
+    finscale: CommandLine, spy: Path, tmp_path: Path, catalog: Catalog
+) -> None:
+    write(tmp_path / "QQQ.csv")
+    assert fault_of(finscale("data", "import", "SPY.csv", "QQQ.csv", "--symbol", "X")) == (
+        "--symbol X with 2 files: it is about the symbols of one file; import each file by itself"
+    )
+    assert catalog.entries() == []
+
+
+def test_a_file_without_volume_is_registered(
+    finscale: CommandLine, tmp_path: Path, catalog: Catalog
+) -> None:
+    write(tmp_path / "VIX.csv", TABLE.drop("Adj Close", "Volume"))
+    assert finscale("data", "import", "VIX.csv").code == 0
+    [entry] = catalog.entries()
+    assert [one.kind for one in entry.warnings] == ["no_volume"]
+    assert set(catalog.read(entry)["volume"]) == {0.0}
 
 
 def test_check_of_what_is_no_table(finscale: CommandLine, tmp_path: Path) -> None:
@@ -382,7 +471,7 @@ def test_describe_tells_all(finscale: CommandLine, spy: Path, catalog: Catalog) 
         f"file          {raw.file}\n",
         f"checksum      {raw.checksum}\n",
         f"content hash  {raw.content_hash}\n",
-        "prices        as_given\n",
+        "prices        as-given\n",
         "calendar      XNYS\n",
         '"repair": "drop_future", "n_rows": 0',
         "\nwarning: rows 1 (2022-01-03), ",

@@ -122,6 +122,34 @@ def test_a_feature_is_registered_under_its_own_name_once() -> None:
         register(my_feature)
 
 
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"formula": "C_{t-1}"}, "formula: {t-1} names no parameter; write {{t-1}}"),
+        ({"meaning": "over {} bars"}, "meaning: {} names no parameter; write {{}}"),
+        ({"formula": "C_{t"}, "write {{ and }}"),
+    ],
+)
+def test_braces_that_name_no_parameter_are_refused(changes: dict[str, Any], message: str) -> None:
+    given = {
+        "family": "own",
+        "meaning": "m",
+        "formula": "f",
+        "reference": "r",
+        "inputs": ["close"],
+        "lookback_bars": 1,
+        "over": (5,),
+    } | changes
+
+    def my_feature(bars: OHLCV, n: int = 1) -> FloatArray:
+        return bars.close * n
+
+    with pytest.raises(FeatureError, match=f"'my_feature', .*{re.escape(message)}$"):
+        feature(**given)(my_feature)
+    assert not any(name.startswith("my_feature") for name in REGISTRY)
+
+
 def test_the_matrix_has_a_column_per_feature_and_starts_with_the_slowest() -> None:
     bars = make_bars(4)
     matrix = build_features(

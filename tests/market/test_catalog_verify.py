@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from finscale.errors import DataError
+from finscale.files import hash_bytes
 from finscale.market.catalog import Catalog
 from finscale.market.manifest import Problem
 from strategies import make_bars, to_frame
@@ -128,6 +129,37 @@ def test_a_manifest_of_unknown_shape(
     assert problem.message.startswith(f"{path}: {message}")
     assert problem.fix == AGAIN
     assert labels(catalog) == [ALL[0], *ALL[2:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"n_rows": 23}, "n_rows is 23 (of the data 30)"),
+        ({"n_columns": 6}, "n_columns is 6 (of the data 7)"),
+        ({"symbol": "DIA"}, "symbol is DIA (of the data SPY)"),
+        (
+            {"first_date": "1900-01-01", "last_date": None},
+            "first_date is 1900-01-01 (of the data {0}), last_date is None (of the data {1})",
+        ),
+    ],
+)
+def test_a_manifest_that_was_edited(catalog: Catalog, change: dict[str, Any], fault: str) -> None:
+    entry = catalog.entry(NAME, 1)
+    path = catalog.root / "raw" / NAME / "v0001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    fault = fault.format(entry.first_date, entry.last_date)
+    message = f"{path}: does not fit its data: {fault}"
+    assert the_problem(catalog) == Problem(NAME, 1, "manifest", message, AGAIN)
+
+
+def test_a_manifest_that_was_edited_for_data_that_are_none(catalog: Catalog) -> None:
+    path = catalog.root / "raw" / NAME / "v0001.json"
+    path.with_suffix(".parquet").write_bytes(b"x")
+    manifest = {**json.loads(path.read_text()), "checksum": hash_bytes(b"x")}
+    path.write_text(json.dumps(manifest))
+    problem = the_problem(catalog)
+    assert problem.kind == "checksum"
+    assert problem.message.startswith(f"{path.with_suffix('.parquet')}: is no Parquet file (")
 
 
 def test_a_damaged_latest_version_is_not_passed_over_in_silence(catalog: Catalog) -> None:

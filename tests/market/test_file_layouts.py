@@ -63,6 +63,21 @@ def test_symbols_below_each_other_come_in_the_order_of_the_file() -> None:
     assert refusal(path, symbols=["DIA", "QQQ"]) == ": no symbol 'QQQ'; it holds SPY, DIA"
 
 
+def test_a_column_of_names_holds_symbols_unless_another_does(tmp_path: Path) -> None:
+    path = tmp_path / "all_stocks.csv"
+    rows = ["2024-01-02,1,1,1,1,5,{}A", "2024-01-02,2,2,2,2,5,{}B"]
+    path.write_text("\n".join(["date,open,high,low,close,volume,Name", *rows]).replace("{}", ""))
+    assert [(one.symbol, one.bars["close"][0]) for one in load_file(path, today=TODAY)] == [
+        ("A", 1.0),
+        ("B", 2.0),
+    ]
+    header = "date,open,high,low,close,volume,Name,Ticker"
+    path.write_text("\n".join([header, *rows]).replace("{}", "Company,"))
+    loaded = load_file(path, today=TODAY)
+    assert [one.symbol for one in loaded] == ["A", "B"]
+    assert loaded[0].provenance["ignored_columns"] == ["Name"]
+
+
 def test_several_names_for_one_symbol_are_refused() -> None:
     assert refusal(FIXTURES / "yahoo.csv", symbols=["SPY", "DIA"]) == (
         ": no column symbol, so it holds one symbol; got 2 names (SPY, DIA), give one"
@@ -82,6 +97,7 @@ def test_where_bars_come_from_is_recorded() -> None:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "layout": "yahoo",
         "ignored_columns": ["Dividends", "Capital Gains"],
+        "n_empty_rows": 0,
         "date_form": "%Y-%m-%d",
         "date_form_decided_by": None,
         "symbol": "SPY",
@@ -125,7 +141,7 @@ def test_a_layout_can_be_named(layout: str) -> None:
             "alphavantage",
             (
                 ": no column timestamp; the layout alphavantage needs timestamp, open, high, low, "
-                "close, volume (found date, open, high, low, close, volume)"
+                "close (found date, open, high, low, close, volume)"
             ),
         ),
     ],

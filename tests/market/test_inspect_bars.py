@@ -56,7 +56,6 @@ def test_all_errors_are_listed_with_all_rows() -> None:
         ("missing_value", "error", (11,)),
         ("negative_volume", "error", (21, 31)),
         ("high_below_low", "error", (41,)),
-        ("high_below_body", "error", (41,)),
     ]
     assert found[1].dates == (str(frame["date"][20]), str(frame["date"][30]))
 
@@ -84,7 +83,7 @@ def test_the_bar_of_today_is_odd_and_later_ones_are_wrong() -> None:
     last, before = frame["date"][-1], frame["date"][-2]
     assert kinds(frame, today=last + dt.timedelta(1)) == []
     assert kinds(frame, today=last) == ["bar_of_today"]
-    assert kinds(frame, today=before) == ["future_bar", "bar_of_today"]
+    assert kinds(frame, today=before) == ["future_bar"]
     assert kinds(frame) == []
 
 

@@ -78,5 +78,11 @@ def test_names_are_made_and_checked() -> None:
     assert features_name("BRK.B", "a25") == "BRK.B.features.a25"
     with pytest.raises(DataError, match="holds '/'"):
         bars_name("a/b")
+    for name, symbol in (("SPY.OHLCV.daily", "SPY"), ("BRK.B.features.a25", "BRK.B")):
+        with pytest.raises(DataError) as caught:
+            bars_name(name)
+        assert str(caught.value) == (
+            f"symbol {name!r}: is the name of a data set; give the symbol alone ({symbol})"
+        )
     with pytest.raises(DataError, match="holds '/'"):
         features_name("a", "a/25")

@@ -8,7 +8,7 @@ from market_files import SPY
 
 from finscale.errors import DataError
 from finscale.market.check import inspect_bars
-from finscale.market.repair import REPAIRS, repair_bars
+from finscale.market.repair import REPAIRS, describe_repair, repair_bars
 
 BARS = SPY.with_columns(file_row=pl.int_range(1, 7))
 TODAY = dt.date(2024, 1, 10)
@@ -134,3 +134,16 @@ def test_a_record_names_all_rows() -> None:
         "rows": "1-3, 5-6",
         "dates": ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-08", "2024-01-09"],
     }
+    assert describe_repair(record.as_dict()) == "drop_zero_volume, 5 rows (1-3, 5-6)"
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "rows", "text"),
+    [
+        (0, "", "sort, 0 rows"),
+        (1, "7", "sort, 1 row (7)"),
+        (1234, "1, 3, 5-1232, 1234, 1236, 1238", "sort, 1,234 rows (1, 3, 5-1232, 1234, 1236, …)"),
+    ],
+)
+def test_a_record_in_words(n_rows: int, rows: str, text: str) -> None:
+    assert describe_repair({"repair": "sort", "n_rows": n_rows, "rows": rows}) == text

@@ -127,7 +127,7 @@ def test_csv_of_another_make_is_read(spy: Path, text: str) -> None:
         (CSV.replace("volume", "Close"), ": column close is there twice; remove one"),
         (
             CSV.replace("volume", "vol"),
-            ": no column volume; needed are date, open, high, low, close, vol",
+            ": column vol is not read; call it volume, or remove it if the ser",
         ),
         (CSV + "2018-01-05,1,1,1,1,1,1,1\n", ": row 4: 8 cells under 6 columns; remove what is"),
         (

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from finscale.records import BaselineRecord, EnsembleRecord, FinalRecord
 from finscale.report.data_size import compare_data_sizes
+from finscale.report.data_size_words import data_size_words
 from finscale.report.page import render_report
 from finscale.study import DataSize
 
@@ -153,3 +155,40 @@ def test_before_there_are_data_a_table_is_all_there_is(two_sizes):
     assert [row[1:] for row in found.table.rows] == [("–", "–", "–", "–")] * 2
     assert "data-sizes" in render_report(begun.report_input())
     json.dumps(begun.summary)
+
+
+def test_sections_say_which_data_size_they_are_of(two_sizes):
+    html = render_report(two_sizes.report_input())
+    headings = dict(re.findall(r'<h2>(.*?) <span class="size">(.*?)</span></h2>', html))
+    assert headings == {
+        "h1_<wbr>threshold_<wbr>1pct": "trained on the whole training history",
+        "h1_<wbr>threshold_<wbr>1pct_<wbr>history0.5": "trained on the most recent half of the "
+        "training history",
+    }
+
+
+def sized(history_frac, n_symbols=None):
+    return {"data_size": {"history_frac": history_frac, "n_symbols": n_symbols}}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ([(1, None)], [""]),
+        ([(1, 1), (1, 3)], ["the first symbol", "the first 3 symbols"]),
+        ([(1, 2), (1, None)], ["the first 2 symbols", "all symbols"]),
+    ],
+)
+def test_a_data_size_in_words(sizes, words):
+    cells = [sized(*size) for size in sizes]
+    whole = "trained on the whole training history of "
+    expected = [whole + one if one else "" for one in words]
+    assert [data_size_words(cell, cells) for cell in cells] == expected
+
+
+def test_a_share_without_a_word_is_a_percentage():
+    cells = [sized(0.3, 2), sized(0.25, 2)]
+    assert [data_size_words(cell, cells) for cell in cells] == [
+        "trained on the most recent 30% of the training history of the first 2 symbols",
+        "trained on the most recent quarter of the training history of the first 2 symbols",
+    ]

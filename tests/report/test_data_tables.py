@@ -36,20 +36,33 @@ def test_context_is_shown_beside_the_symbols() -> None:
             "1999-01-04",
             "2018-12-31",
             "adjusted",
+            "–",
             "ba25ba25ba25",
             "1,234",
             "–",
         ),
-        ("S0", "1999-01-04", "2018-12-31", "adjusted", "ba25ba25ba25", "1,234", "255"),
+        ("S0", "1999-01-04", "2018-12-31", "adjusted", "–", "ba25ba25ba25", "1,234", "255"),
     )
     assert warnings_table(data).rows == (("^VIX (context vix)", "volume is 0", "2018-01-02", "3"),)
+
+
+def test_repairs_are_shown() -> None:
+    repairs = [
+        {"repair": "drop_future", "n_rows": 3, "rows": "798-800"},
+        {"repair": "sort", "n_rows": 0, "rows": ""},
+    ]
+    data = {"symbols": [one("S", provenance={"prices": "adjusted", "repairs": repairs})]}
+    table = symbols_table(data)
+    assert dict(zip(table.header, table.rows[0], strict=True))["repairs"] == (
+        "drop_future, 3 rows (798-800); sort, 0 rows"
+    )
 
 
 def test_tables_say_how_much_they_leave_out() -> None:
     assert len(symbols_table({"symbols": symbols(40)}).rows) == 40
     table = symbols_table({"symbols": symbols(1042)})
     assert len(table.rows) == 41
-    assert table.rows[-1] == ("… and 1,002 more, in data.json", *[""] * 6)
+    assert table.rows[-1] == ("… and 1,002 more, in data.json", *[""] * 7)
     table = warnings_table({"symbols": symbols(41, 1)})
     assert table.rows[-1] == ("… and 1 more, in data.json", "", "", "")
     assert table.rows[39][0] == "S39"

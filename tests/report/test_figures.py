@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from finscale.evaluation.calibration import reliability_curve
@@ -356,10 +358,26 @@ def test_several_symbols_are_drawn_as_multiples_of_their_first_close() -> None:
         (3500, 1.5e7, [1e4, 1e5, 1e6, 1e7]),
         (700, 2500, [700, 1000, 1500, 2000]),
         (101, 139, [110, 120, 130]),
+        (0.94, 0.99, [0.94, 0.96, 0.98]),
+        (0.5, 0.99, [0.5, 0.6, 0.7, 0.8, 0.9]),
+        (1.001, 1.009, [1.002, 1.004, 1.006, 1.008]),
+        (5, 5, [5]),
     ],
 )
 def test_round_ticks(low, high, expected):
     assert round_ticks(low, high) == pytest.approx(expected)
+
+
+@given(
+    low=st.floats(min_value=1e-3, max_value=1e9),
+    ratio=st.floats(min_value=1.001, max_value=1e12),
+)
+def test_ticks_are_few_and_within_the_axis(low, ratio):
+    ticks = round_ticks(low, low * ratio)
+    assert 3 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+    assert low * (1 - 1e-9) <= ticks[0]
+    assert ticks[-1] <= low * ratio * (1 + 1e-9)
 
 
 def test_skill_axis_has_zero_and_every_symbol_in_sight(run):

@@ -11,7 +11,7 @@ import pytest
 from finscale.records import TrialRecord
 from finscale.report.page import render_report
 
-VOID = {"meta", "br", "hr", "img", "link", "input"}
+VOID = {"meta", "br", "hr", "img", "link", "input", "wbr"}
 
 
 class Reader(HTMLParser):

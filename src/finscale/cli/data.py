@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from finscale.cli.data_import import CATALOG, check_file, download, import_files
+from finscale.cli.data_import import CATALOG, check_file, download, import_files, spelled
+from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
-from finscale.cli.run import JSON
 from finscale.errors import DataError
 from finscale.features.code import feature_code_hash
 from finscale.market.catalog import Catalog
@@ -131,7 +131,7 @@ def _treatment(entry: Entry) -> list[tuple[str, Any]]:
     """Return the provenance less what is said already, and less what is empty."""
     said = ("source", "file", "sha256", "symbol")
     return [
-        (key.replace("_", " "), value)
+        (key.replace("_", " "), spelled(value) if key == "prices" else value)
         for key, value in entry.provenance.items()
         if key not in said and value not in (None, [], {})
     ]

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import typer
 
+from finscale.cli.options import JSON
 from finscale.cli.output import print_json
-from finscale.cli.run import JSON
 from finscale.errors import DataError
 from finscale.market.catalog import Catalog
 from finscale.market.findings import describe_findings
 from finscale.market.manifest import Entry
 from finscale.market.names import bars_name
+from finscale.market.repair import REPAIRS as RULES
+from finscale.market.repair import describe_repair
 from finscale.market.revisions import Revision, compare_bars
 from finscale.market.sources.file import inspect_file, load_file
 from finscale.market.sources.inspection import Inspection, Prices
 from finscale.market.sources.retry import Retrying
 from finscale.market.sources.yahoo import download_yahoo
 from finscale.market.sources.yahoo_client import YFinanceClient
-from finscale.market.symbol_bars import SymbolBars
+from finscale.market.symbol_bars import Finding, SymbolBars
 
 T = TypeVar("T")
 
@@ -50,7 +52,12 @@ DATE_FORMAT = typer.Option(
 LAYOUT = typer.Option("auto", help="yahoo, yfinance, stooq, alphavantage, plain, or auto.")
 CALENDAR = typer.Option("auto", help="Exchange calendar to look for gaps by: XNYS, auto, none.")
 REPAIRS = typer.Option(
-    [], "--repair", metavar="RULE", help="Do this to the bars, and record it; may be repeated."
+    [],
+    "--repair",
+    metavar="RULE",
+    help="Do this to the bars, and record it; may be repeated. "
+    + "; ".join(f"{name}: {rule.meaning}" for name, rule in RULES.items())
+    + ".",
 )
 START = typer.Option(None, formats=["%Y-%m-%d"], help="First session.", show_default="all there is")
 END = typer.Option(None, formats=["%Y-%m-%d"], help="Last session.", show_default="the latest")
@@ -69,13 +76,18 @@ def import_files(
 ) -> None:
     """Register the bars of files, each symbol as SYMBOL.OHLCV.daily."""
     options = _file_options(symbols, prices, date_format, layout, calendar, repairs)
+    if symbols and len(files) > 1:
+        raise DataError(
+            f"--symbol {symbols[0]} with {len(files)} files: it is about the symbols of one file; "
+            "import each file by itself"
+        )
     data = Catalog(catalog)
 
     def add(path: Path) -> list[_Added]:
         loaded = load_file(path, **options)
         for one in loaded:
             # Before anything of the file is registered.
-            bars_name(one.symbol)
+            _require_name(one.symbol, path, symbols)
         return [
             _add(data, one, f"{one.provenance['file']} sha256:{one.provenance['sha256']}")
             for one in loaded
@@ -125,7 +137,7 @@ def check_file(
 ) -> None:
     """Show all that is wrong or odd in a file, and register nothing."""
     options = _file_options(symbols, prices, date_format, layout, calendar, repairs)
-    found = inspect_file(file, **options)
+    found = [_with_name_checked(one, file, symbols) for one in inspect_file(file, **options)]
     if as_json:
         print_json([_inspection_dict(one) for one in found])
     else:
@@ -133,10 +145,16 @@ def check_file(
             dates = [str(date) for date in one.bars["date"].drop_nulls()]
             span = f", {min(dates)} to {max(dates)}" if dates else ""
             typer.echo(f"{one.symbol}: {one.n_rows:,} rows{span}")
-            typer.echo(describe_findings(one.findings) or "nothing wrong or odd")
+            for line in _repair_lines(one.provenance):
+                typer.echo(line)
+            other = " else" if any(each["n_rows"] for each in one.provenance["repairs"]) else ""
+            typer.echo(describe_findings(one.findings) or f"nothing{other} wrong or odd")
     n_errors = sum(one.severity == "error" for each in found for one in each.findings)
     if n_errors:
-        raise DataError(f"{file}: {n_errors} error{'' if n_errors == 1 else 's'}, see above")
+        raise DataError(
+            f"{file}: {n_errors} error{'' if n_errors == 1 else 's'}, see above; what is odd is "
+            "looked for once the errors are mended"
+        )
 
 
 @dataclass(frozen=True)
@@ -155,6 +173,7 @@ class _Added:
         return {
             "status": "registered" if self.is_new else "unchanged",
             **{name: entry[name] for name in (*kept, "file", "checksum", "content_hash")},
+            "repairs": self.entry.provenance.get("repairs", []),
             "warnings": entry["warnings"],
             "previous_version": None if self.previous is None else self.previous.version,
             "revision": None if self.revision is None else self.revision.as_dict(),
@@ -169,9 +188,12 @@ class _Added:
             lines.append(f"  the same as this older version; version {self.latest} is the latest")
         if self.previous is not None and self.revision is not None:
             before, now = (one.provenance.get("prices") for one in (self.previous, entry))
-            note = f"prices are {now}, and were {before}; " if now != before else ""
+            note = (
+                f"prices are {spelled(now)}, and were {spelled(before)}; " if now != before else ""
+            )
             text = _revision_text(self.revision)
             lines.append(f"  against version {self.previous.version}: {note}{text}")
+        lines += [f"  {line}" for line in _repair_lines(entry.provenance)]
         return lines + [f"  {line}" for line in describe_findings(entry.warnings).splitlines()]
 
 
@@ -259,8 +281,42 @@ def _file_options(
 
 
 def _prices(text: str) -> Prices:
-    # Written with a dash like all of the command line; what is neither is refused below.
-    return cast("Prices", text.replace("-", "_"))
+    # Written with a dash like all of the command line.
+    prices = text.replace("-", "_")
+    if prices not in get_args(Prices):
+        raise DataError(f"no prices {text!r}; choose as-given or adjusted")
+    return cast("Prices", prices)
+
+
+def spelled(prices: object) -> str:
+    """Return how prices are treated as the command line writes it."""
+    return str(prices).replace("_", "-")
+
+
+def _repair_lines(provenance: Mapping[str, Any]) -> list[str]:
+    return [f"repaired: {describe_repair(one)}" for one in provenance.get("repairs", [])]
+
+
+def _require_name(symbol: str, path: Path, given: list[str]) -> None:
+    """Refuse a symbol that cannot name a data set, and say where to give another."""
+    try:
+        bars_name(symbol)
+    except DataError as error:
+        if symbol == path.stem and not given:
+            fix = "name the bars with --symbol"
+        else:
+            fix = "write it otherwise in the file, or give other symbols with --symbol"
+        raise DataError(f"{error}; {fix}") from error
+
+
+def _with_name_checked(one: Inspection, path: Path, given: list[str]) -> Inspection:
+    try:
+        _require_name(one.symbol, path, given)
+    except DataError as error:
+        message, _, fix = str(error).rpartition("; ")
+        errors = tuple(each for each in one.findings if each.severity == "error")
+        return replace(one, findings=(Finding("name", "error", message, fix), *errors))
+    return one
 
 
 def _calendar(text: str) -> str | None:

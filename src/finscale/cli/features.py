@@ -11,8 +11,8 @@ import numpy as np
 import typer
 
 from finscale.cli.features_build import build
+from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
-from finscale.cli.run import JSON
 from finscale.errors import DataError, FeatureError
 from finscale.features.modules import load_feature_modules
 from finscale.features.proof import find_price_unit, prove, rows_to_try

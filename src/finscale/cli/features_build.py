@@ -8,13 +8,12 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
+from finscale.cli.options import JSON
 from finscale.cli.output import print_json
-from finscale.cli.run import JSON
 from finscale.errors import FeatureError, FinscaleError
 from finscale.features.context import ContextKind
 from finscale.features.panel import PanelResult, build_panel
 from finscale.features.processed import Registered, feature_jobs
-from finscale.machine.device import n_cores
 from finscale.market.catalog import Catalog
 from finscale.market.findings import describe_findings
 from finscale.market.manifest import Entry
@@ -75,6 +74,9 @@ def build(
             ],
         )
     )
+    # It loads torch, which takes seconds that no other command of features needs.
+    from finscale.machine.device import n_cores  # noqa: PLC0415
+
     results = []
     for one in build_panel(jobs, n_workers=min(workers or n_cores(), len(jobs))):
         results.append(one)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
+from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
-from finscale.cli.run import JSON
 from finscale.errors import DataError
 from finscale.features.tiers import tier_features
 from finscale.files import require_writable, utc_now

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
+from finscale.cli.options import JSON, RUN_DIR
 from finscale.cli.output import print_json, print_table
-from finscale.cli.run import JSON, RUN_DIR, load_run_study
+from finscale.cli.run import load_run_study
 from finscale.pipeline.status import experiment_states
 
 

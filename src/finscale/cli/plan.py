@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
+from finscale.cli.options import JSON, SET, STUDY
 from finscale.cli.output import print_json, print_table
-from finscale.cli.run import JSON, SET, STUDY
 from finscale.errors import FinscaleError
 from finscale.features.tiers import tier_features
 from finscale.ladder.budgets import parse_budget

@@ -11,6 +11,7 @@ from typing import cast
 import typer
 
 from finscale.cli.live import watching
+from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.files import exclusive_lock, write_text_atomic
@@ -21,10 +22,7 @@ from finscale.rundir import RunDirectory
 from finscale.study import Study
 from finscale.study_file import load_study
 
-STUDY = typer.Argument(help="A study file; see studies/.", show_default=False)
-RUN_DIR = typer.Argument(help="A run directory.", show_default=False)
 OUT = typer.Option(None, help="Run directory.", show_default="runs/NAME")
-SET = typer.Option([], "--set", metavar="A.B=C", help="Override a setting; may be repeated.")
 ONLY = typer.Option("*", help="Run only experiments whose name matches this pattern.")
 FROM = typer.Option(1, "--from", help="Start from the n-th experiment.")
 ORDER = typer.Option(
@@ -35,7 +33,6 @@ STAGE = typer.Option(
 )
 WORKERS = typer.Option(1, min=1, help="Processes that share the work.")
 PLAIN = typer.Option(False, help="Plain lines of progress even in a terminal.")
-JSON = typer.Option(False, "--json", help="Print one JSON document and nothing else.")
 
 
 def register(app: typer.Typer) -> None:

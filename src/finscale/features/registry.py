@@ -7,7 +7,7 @@ walks the registry and proves it for every entry; there are no exemptions.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -77,7 +77,7 @@ def feature(
     ----------
     family, meaning, formula, reference, inputs
         See :class:`Feature`. In ``meaning`` and ``formula``, ``{n}`` stands for the value of the
-        function's parameter ``n``.
+        function's parameter ``n``, and ``{{`` and ``}}`` for braces.
     lookback_bars
         A number, or a function of the same periods as the feature's.
     over
@@ -88,7 +88,7 @@ def feature(
     Raises
     ------
     FeatureError
-        If a name is taken.
+        If a name is taken, or braces in ``meaning`` or ``formula`` name no parameter.
 
     Examples
     --------
@@ -113,8 +113,8 @@ def feature(
                 Feature(
                     name="_".join([name, *map(str, periods)]),
                     family=family,
-                    meaning=meaning.format(**named),
-                    formula=formula.format(**named),
+                    meaning=_filled("meaning", name, meaning, named),
+                    formula=_filled("formula", name, formula, named),
                     reference=reference,
                     inputs=tuple(inputs),
                     lookback_bars=(
@@ -139,6 +139,19 @@ def add(one: Feature) -> None:
     if one.name in REGISTRY:
         raise FeatureError(f"feature {one.name!r} is registered twice; rename one")
     REGISTRY[one.name] = one
+
+
+def _filled(what: str, name: str, text: str, named: Mapping[str, int]) -> str:
+    """Return a text with periods in the place of parameter names."""
+    try:
+        return text.format(**named)
+    except (KeyError, IndexError) as error:
+        braces = f"{{{error.args[0]}}}" if isinstance(error, KeyError) else "{}"
+        raise FeatureError(
+            f"feature {name!r}, {what}: {braces} names no parameter; write {{{braces}}}"
+        ) from error
+    except ValueError as error:
+        raise FeatureError(f"feature {name!r}, {what}: {error}; write {{{{ and }}}}") from error
 
 
 def _as_tuple(periods: int | tuple[int, ...]) -> tuple[int, ...]:

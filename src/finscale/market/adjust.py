@@ -67,7 +67,7 @@ def find_adjustment_faults(
     rows, dates = rows_where(bars, ~bars.select(usable.fill_null(value=False)).to_series())
     findings = []
     if rows:
-        fix = "fill it in, drop the row, or take prices as given (--prices as_given)"
+        fix = "fill it in, drop the row, or take prices as given (--prices as-given)"
         message = f"{name} is not a positive number"
         findings.append(Finding("bad_adj_close", "error", message, fix, rows, dates))
     if "split" not in bars.columns:
@@ -80,7 +80,7 @@ def find_adjustment_faults(
         value = bars.filter(pl.col(ROW) == rows[0])["split"][0]
         state = "are not adjusted" if splits_in_prices else "are adjusted"
         message = f"{names['split']} is {value:g} and prices {state} for it, contrary to the layout"
-        fix = "name the file's layout (--layout), or take prices as given (--prices as_given)"
+        fix = "name the file's layout (--layout), or take prices as given (--prices as-given)"
         findings.append(Finding("split_mismatch", "error", message, fix, rows, dates))
     return tuple(findings)
 

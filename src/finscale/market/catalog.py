@@ -40,6 +40,7 @@ from finscale.market.manifest import (
     content_hash,
     jsonable,
     manifest_text,
+    measures,
     place,
     read_manifest,
     read_version,
@@ -119,10 +120,7 @@ class Catalog:
             created_at=utc_now(),
             symbol=parts.symbol,
             tier=tier,
-            n_rows=frame.height,
-            n_columns=frame.width,
-            first_date=_session(frame, 0),
-            last_date=_session(frame, -1),
+            **measures(frame),
             lineage=tuple(
                 {"name": one.name, "version": one.version, "checksum": one.checksum}
                 for one in lineage
@@ -323,7 +321,3 @@ def _checked(frame: pl.DataFrame, parts: DataName, name: str) -> pl.DataFrame:
             "set after their symbol"
         )
     return validate_bars(frame, source=f"data set {name}")
-
-
-def _session(frame: pl.DataFrame, row: int) -> str | None:
-    return str(frame["date"][row]) if "date" in frame.columns else None

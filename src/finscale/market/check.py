@@ -47,6 +47,7 @@ def _rules() -> tuple[Rule, ...]:
         *(pl.col(name).is_finite() & (pl.col(name) > 0) for name in PRICES)
     ).fill_null(value=False)
     body_high, body_low = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    is_crossed = pl.col("high") < pl.col("low") * (1 - RANGE_TOLERANCE)
     widen = "correct the bar, and use all raw or all adjusted prices, or --repair clip_range"
     same_day = pl.col("date").diff().dt.total_days() == 0
     same_bar = pl.all_horizontal(*(pl.col(name) == pl.col(name).shift() for name in numbers))
@@ -87,19 +88,19 @@ def _rules() -> tuple[Rule, ...]:
             "high_below_low",
             "high is below low",
             "correct the bar",
-            shaped & (pl.col("high") < pl.col("low") * (1 - RANGE_TOLERANCE)),
+            shaped & is_crossed,
         ),
         Rule(
             "high_below_body",
             "high is below open or close",
             widen,
-            shaped & (pl.col("high") < body_high * (1 - RANGE_TOLERANCE)),
+            shaped & ~is_crossed & (pl.col("high") < body_high * (1 - RANGE_TOLERANCE)),
         ),
         Rule(
             "low_above_body",
             "low is above open or close",
             widen,
-            shaped & (pl.col("low") > body_low * (1 + RANGE_TOLERANCE)),
+            shaped & ~is_crossed & (pl.col("low") > body_low * (1 + RANGE_TOLERANCE)),
         ),
         Rule(
             "repeated_row",
@@ -157,7 +158,7 @@ def validate_bars(
 def inspect_bars(
     frame: pl.DataFrame, *, calendar: str | None = None, today: dt.date | None = None
 ) -> tuple[Finding, ...]:
-    """List all that is wrong or odd in bars, errors first, with all rows.
+    """List all that is wrong in bars, or where nothing is, all that is odd, with all rows.
 
     Parameters
     ----------
@@ -179,11 +180,8 @@ def inspect_bars(
         return misshapen
     table = _table(frame)
     errors = tuple(_errors(table, today))
-    bad = [row for one in errors for row in one.rows]
-    # What is odd is asked of the rows that are not wrong, in order.
-    good = table.filter(~pl.col(ROW).is_in(bad)) if bad else table
-    good = good.sort("date").unique("date", keep="first", maintain_order=True)
-    return (*errors, *(find_oddities(good, calendar, today) if len(good) else ()))
+    # Beside errors much is odd that is their doing: sessions missing, jumps, few bars.
+    return errors or tuple(find_oddities(table, calendar, today))
 
 
 def require_columns(frame: pl.DataFrame, names: tuple[str, ...], *, source: str) -> None:

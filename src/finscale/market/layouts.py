@@ -10,10 +10,10 @@ import polars as pl
 from finscale.errors import DataError
 from finscale.market.findings import ROW, bare, quoted
 
-REQUIRED = ("date", "open", "high", "low", "close", "volume")
+REQUIRED = ("date", "open", "high", "low", "close")
 
 _PLAIN: Mapping[str, tuple[str, ...]] = {
-    "symbol": ("symbol", "ticker"),
+    "symbol": ("symbol", "ticker", "name"),
     "date": ("date", "datetime"),
     "time": ("time",),
     **{name: (name,) for name in ("open", "high", "low", "close", "volume")},
@@ -113,11 +113,14 @@ class RawTable:
         :data:`finscale.market.findings.ROW`.
     index
         The column of dates, under a header of several rows.
+    n_empty_rows
+        Rows that are left out because no cell of them holds anything.
     """
 
     header: tuple[tuple[str, ...], ...]
     frame: pl.DataFrame
     index: int = 0
+    n_empty_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ class Table:
         Names of columns that are not read.
     n_empty
         Where symbols stand side by side: on how many dates of the file a symbol has no bar.
+    without_volume
+        Where symbols stand side by side: those that have no column of volume; theirs is 0.
     """
 
     layout: Layout
@@ -144,6 +149,11 @@ class Table:
     names: Mapping[str, str]
     ignored: tuple[str, ...] = ()
     n_empty: Mapping[str, int] = field(default_factory=dict)
+    without_volume: frozenset[str] = frozenset()
+
+    def lacks_volume(self, symbol: str) -> bool:
+        """Tell whether the file has no column of a symbol's volume."""
+        return "volume" not in self.names or symbol in self.without_volume
 
 
 def count_header_rows(lines: Sequence[Sequence[str]]) -> int:
@@ -155,8 +165,8 @@ def count_header_rows(lines: Sequence[Sequence[str]]) -> int:
     return 3 if names_index else 2
 
 
-def arrange(raw: RawTable, *, layout: str, source: str, may_lack: tuple[str, ...] = ()) -> Table:
-    """Name a file's columns by field.
+def arrange(raw: RawTable, *, layout: str, source: str) -> Table:
+    """Name a file's columns by field; volume is 0 where the file has no such column.
 
     Parameters
     ----------
@@ -166,8 +176,6 @@ def arrange(raw: RawTable, *, layout: str, source: str, may_lack: tuple[str, ...
         One of :data:`LAYOUTS`, or ``"auto"``: the one that its header speaks of.
     source
         What to call the file in messages.
-    may_lack
-        Fields that are null where the file has no such column.
 
     Raises
     ------
@@ -185,13 +193,13 @@ def arrange(raw: RawTable, *, layout: str, source: str, may_lack: tuple[str, ...
         n_rows = "two header rows" if levels is not None else "one header row"
         raise DataError(f"{source}: has {n_rows}, so its layout is not {layout}; leave it out")
     if levels is not None:
-        return _stack(raw, *levels, source, may_lack)
+        return _stack(raw, *levels, source)
     originals = raw.header[0]
     names = [_clean(name) for name in originals]
     kind = LAYOUTS[layout] if layout != "auto" else _recognise(names)
     at = _find_columns(kind, names, source)
-    _require(at, originals, may_lack, source, kind if layout != "auto" else None)
-    frame = _select(raw.frame, at, may_lack)
+    _require(at, originals, source, kind if layout != "auto" else None)
+    frame = _select(raw.frame, at)
     if "period" in at:
         _require_daily(frame, originals[at["period"]], source)
     used = set(at.values())
@@ -219,6 +227,9 @@ def _find_columns(kind: Layout, names: Sequence[str], source: str) -> dict[str, 
     for one, known_as in kind.columns.items():
         found = [name for name in names if name in known_as]
         if len(found) > 1:
+            # Beside a symbol, the name is that of the company.
+            found = [name for name in found if name != "name"]
+        if len(found) > 1:
             raise DataError(f"{source}: columns {', '.join(found)} all give the {one}; keep one")
         if found:
             at[one] = names.index(found[0])
@@ -231,23 +242,36 @@ def _find_columns(kind: Layout, names: Sequence[str], source: str) -> dict[str, 
 def _require(
     at: Mapping[str, int],
     originals: Sequence[str],
-    may_lack: tuple[str, ...],
     source: str,
     chosen: Layout | None,
 ) -> None:
-    required = tuple(name for name in REQUIRED if name not in may_lack)
-    missing = [name for name in required if name not in at]
+    missing = [name for name in REQUIRED if name not in at]
     if not missing:
+        _refuse_other_volume(at, originals, source)
         return
+    # A date and one value, as FRED has them, or bars of which only the close is there.
+    only_closes = {"open", "high", "low"} <= {*missing} and (len(originals) == 2 or "close" in at)
     if chosen is None:
-        needed = f"needed are {', '.join(required)}"
+        needed = f"needed are {', '.join(REQUIRED)}"
     else:
-        names = [chosen.columns[name][0] for name in required]
+        names = [chosen.columns[name][0] for name in REQUIRED]
         missing = [chosen.columns[name][0] for name in missing]
         needed = f"the layout {chosen.name} needs {', '.join(names)}"
     found = bare(name.strip().lower() for name in originals) or "none"
-    more = "; for a series that has none --repair fill_volume" if missing == ["volume"] else ""
+    more = "; closes alone make no bars, get a file with open, high and low" if only_closes else ""
     raise DataError(f"{source}: no column {', '.join(missing)}; {needed} (found {found}){more}")
+
+
+def _refuse_other_volume(at: Mapping[str, int], originals: Sequence[str], source: str) -> None:
+    """Refuse volume by a name that is not read: it would be taken for none."""
+    if "volume" in at:
+        return
+    like = [name.strip() for name in originals if _clean(name).strip("<").startswith("vol")]
+    if like:
+        raise DataError(
+            f"{source}: column {bare(like)} is not read; call it volume, or remove it if the "
+            "series has no volume"
+        )
 
 
 def _require_daily(frame: pl.DataFrame, name: str, source: str) -> None:
@@ -257,10 +281,10 @@ def _require_daily(frame: pl.DataFrame, name: str, source: str) -> None:
         raise DataError(f"{source}: row {row}: {name} is {quoted(value)}; give daily bars (D)")
 
 
-def _select(frame: pl.DataFrame, at: Mapping[str, int], may_lack: tuple[str, ...]) -> pl.DataFrame:
+def _select(frame: pl.DataFrame, at: Mapping[str, int]) -> pl.DataFrame:
     return frame.select(
         *(pl.col(str(column)).alias(one) for one, column in at.items()),
-        *(pl.lit(None).alias(one) for one in may_lack if one not in at),
+        *([] if "volume" in at else [pl.lit(0.0).alias("volume")]),
         ROW,
     )
 
@@ -286,23 +310,26 @@ def _stack(
     fields: Sequence[str],
     symbols: Sequence[str],
     source: str,
-    may_lack: tuple[str, ...],
 ) -> Table:
     """Put symbols that stand side by side below each other, without the dates one has no bar on."""
     kind = LAYOUTS["yfinance"]
     columns = [n for n in range(len(symbols)) if n != raw.index]
     tickers = list(dict.fromkeys(symbols[n] for n in columns))
-    parts, n_empty = [], {}
+    parts, n_empty, without_volume = [], {}, set()
     read: dict[str, int] = {}
     for ticker in tickers:
         own = [n for n in columns if symbols[n] == ticker]
         place = f"{source} [{ticker}]" if len(tickers) > 1 else source
         found = _find_columns(kind, [fields[n] for n in own], place)
         at = {"date": raw.index} | {one: own[n] for one, n in found.items()}
-        _require(at, ["date", *(fields[n] for n in own)], may_lack, place, None)
-        part = _select(raw.frame, at, may_lack).with_columns(symbol=pl.lit(ticker))
+        _require(at, ["date", *(fields[n] for n in own)], place, None)
+        part = _select(raw.frame, at).with_columns(symbol=pl.lit(ticker))
+        if "volume" not in at:
+            without_volume.add(ticker)
         if len(tickers) > 1:
-            cells = pl.exclude("date", "symbol", ROW).cast(pl.String).str.strip_chars()
+            # Volume that is filled in for want of a column says nothing of a date.
+            filled_in = () if "volume" in at else ("volume",)
+            cells = pl.exclude("date", "symbol", ROW, *filled_in).cast(pl.String).str.strip_chars()
             there = part.filter(pl.any_horizontal(~cells.fill_null("").is_in(["", "NaN"])))
             n_empty[ticker] = len(part) - len(there)
             part = there
@@ -310,4 +337,5 @@ def _stack(
         read |= at
     names = {one: fields[n] for one, n in read.items() if one != "date"}
     ignored = tuple(dict.fromkeys(fields[n] for n in columns if fields[n] not in names.values()))
-    return Table(kind, pl.concat(parts, how="diagonal_relaxed"), names, ignored, n_empty)
+    frame = pl.concat(parts, how="diagonal_relaxed")
+    return Table(kind, frame, names, ignored, n_empty, frozenset(without_volume))

@@ -223,6 +223,17 @@ def content_hash(frame: pl.DataFrame) -> str:
     )
 
 
+def measures(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return what a manifest says of the extent of its data, by the fields of :class:`Entry`."""
+    dates = frame["date"] if "date" in frame.columns and len(frame) else None
+    return {
+        "n_rows": frame.height,
+        "n_columns": frame.width,
+        "first_date": None if dates is None else str(dates[0]),
+        "last_date": None if dates is None else str(dates[-1]),
+    }
+
+
 def _column_digest(column: pl.Series) -> bytes:
     """Return nulls and values as bytes."""
     nulls = np.packbits(column.is_null().to_numpy()).tobytes()

@@ -39,10 +39,15 @@ def bars_name(symbol: str, scale: str = "daily") -> str:
     Raises
     ------
     DataError
-        If the symbol cannot be part of a name.
+        If the symbol cannot be part of a name, or is one itself.
     """
     name = f"{symbol}.OHLCV.{scale}"
     parse_name(name)
+    parts = symbol.rsplit(".", 2)
+    if len(parts) == 3 and parts[1] in _KINDS:
+        raise DataError(
+            f"symbol {symbol!r}: is the name of a data set; give the symbol alone ({parts[0]})"
+        )
     return name
 
 

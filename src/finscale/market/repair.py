@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,11 @@ import polars as pl
 from finscale.errors import DataError
 from finscale.market.bars import PRICES
 from finscale.market.calendars import find_sessions
+from finscale.market.check import RANGE_TOLERANCE
 from finscale.market.findings import rows_where
+
+# So many ranges of rows fit a line.
+_N_RANGES = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def _off_calendar(bars: pl.DataFrame, known: _Known) -> pl.Series:
 
 _EMPTY = pl.any_horizontal(*(pl.col(one).is_null() | pl.col(one).is_nan() for one in PRICES))
 _NO_VOLUME = pl.col("volume").is_null() | pl.col("volume").is_nan()
-_NARROW = (pl.col("high") >= pl.col("low")) & (
+_NARROW = (pl.col("high") >= pl.col("low") * (1 - RANGE_TOLERANCE)) & (
     (pl.col("high") < pl.max_horizontal("open", "close"))
     | (pl.col("low") > pl.min_horizontal("open", "close"))
 )
@@ -103,7 +107,7 @@ REPAIRS = {
         "drop rows in which open, high, low or close is missing", _where(_EMPTY), _drop
     ),
     "fill_volume": Repair(
-        "set volume to 0 where it is missing, and where the file has no such column",
+        "set volume to 0 where it is missing",
         _where(_NO_VOLUME),
         lambda bars, found: bars.with_columns(volume=bars["volume"].set(found, 0.0)),
     ),
@@ -181,6 +185,15 @@ def repair_bars(
             records.append(Repaired(name, *rows_where(bars, found)))
             bars = repair.change(bars, found)
     return bars, tuple(records)
+
+
+def describe_repair(record: Mapping[str, Any]) -> str:
+    """Return a repair's record as text: ``drop_future, 3 rows (798-800)``."""
+    n_rows = record["n_rows"]
+    text = f"{record['repair']}, {n_rows:,} row{'' if n_rows == 1 else 's'}"
+    ranges = str(record["rows"]).split(", ")
+    more = ", …" if len(ranges) > _N_RANGES else ""
+    return f"{text} ({', '.join(ranges[:_N_RANGES])}{more})" if n_rows else text
 
 
 def _as_ranges(rows: Sequence[int]) -> str:

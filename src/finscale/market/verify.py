@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import polars as pl
+
 from finscale.errors import DataError
 from finscale.files import hash_bytes
-from finscale.market.manifest import Entry, Problem, again, read_manifest, read_version
+from finscale.market.manifest import (
+    Entry,
+    Problem,
+    again,
+    measures,
+    place,
+    read_manifest,
+    read_version,
+)
 from finscale.market.names import Kind, parse_name
 
 _REMOVE = "delete it"
@@ -138,14 +149,35 @@ def _check_files(root: Path, entry: Entry) -> Iterator[Problem]:
             continue
         path = root / file
         try:
-            intact = hash_bytes(path.read_bytes()) == checksum
+            data = path.read_bytes()
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
             yield Problem(entry.name, entry.version, "missing_file", message, again(entry.kind))
         else:
-            if not intact:
+            if hash_bytes(data) != checksum:
                 message = f"{path}: has another checksum than registered"
                 yield Problem(entry.name, entry.version, "checksum", message, again(entry.kind))
+            elif file == entry.file:
+                yield from _check_measures(root, entry, data)
+
+
+def _check_measures(root: Path, entry: Entry, data: bytes) -> Iterator[Problem]:
+    """Compare what the manifest says of the data with the data, which are as registered."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except pl.exceptions.PolarsError as error:
+        message = f"{root / entry.file}: is no Parquet file ({str(error).strip().splitlines()[0]})"
+        yield Problem(entry.name, entry.version, "checksum", message, again(entry.kind))
+        return
+    found = {**measures(frame), "symbol": parse_name(entry.name).symbol}
+    other = [key for key, value in found.items() if getattr(entry, key) != value]
+    if other:
+        path = root / place(entry.kind, entry.name, entry.version, "json")
+        stated = ", ".join(
+            f"{key} is {getattr(entry, key)} (of the data {found[key]})" for key in other
+        )
+        message = f"{path}: does not fit its data: {stated}"
+        yield Problem(entry.name, entry.version, "manifest", message, again(entry.kind))
 
 
 def _check_lineage(entry: Entry, known: dict[tuple[str, int], Entry]) -> Iterator[Problem]:

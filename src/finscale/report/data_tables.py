@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from finscale.evaluation.metrics import log_loss, skill
+from finscale.market.repair import describe_repair
 from finscale.report.tables import NOTHING, Table, number, signed
 from finscale.report.theme import display
 
@@ -17,21 +18,22 @@ _N_SHOWN = 40
 
 
 def symbols_table(data: Mapping[str, Any]) -> Table:
-    """Return every symbol's bars, dates, first usable row and hash, and the context's."""
+    """Return every symbol's bars, dates, repairs, first usable row and hash, and the context's."""
     rows = [
         (
             _name(one),
             one["first_date"],
             one["last_date"],
             str(one["provenance"].get("prices", NOTHING)),
+            "; ".join(map(describe_repair, one["provenance"].get("repairs", []))) or NOTHING,
             one["bars_hash"][:12],
             f"{one['n_bars']:,}",
             f"{one['first_usable_row'] + 1:,}" if "first_usable_row" in one else NOTHING,
         )
         for one in _all_series(data)
     ]
-    header = ("symbol", "first", "last", "prices", "SHA-256 of the bars", "bars")
-    return Table((*header, "first row with all features"), _shown(rows), n_text=5)
+    header = ("symbol", "first", "last", "prices", "repairs", "SHA-256 of the bars", "bars")
+    return Table((*header, "first row with all features"), _shown(rows), n_text=6)
 
 
 def warnings_table(data: Mapping[str, Any]) -> Table:

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
 from finscale.report.data_size import compare_data_sizes
+from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
 from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
@@ -145,6 +146,7 @@ def _section(
     has_verdict = judged is not None and judged["error"] is None
     return {
         "cell": cell,
+        "size": data_size_words(cell, report.summary["cells"]),
         "verdict": report.summary["verdicts"][cell["cell"]],
         "judged": judged if has_verdict else None,
         "plots": _plots(report, cell, judged if has_verdict else None, records),

@@ -20,6 +20,7 @@ GREY = "#8A929C"  # reads on a light and on a dark page
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 _PANEL_HEIGHT = 215
+_MOST_TICKS = 8
 
 
 def template(*, dark: bool) -> dict[str, Any]:
@@ -139,15 +140,32 @@ def display(name: str | None) -> str:
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Return round values within [low, high] for a logarithmic axis, finer if there are few."""
-    ticks: list[float] = []
-    for leading in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), [n / 10 for n in range(10, 100)]):
-        decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    """Return some three to eight round values within [low, high] for a logarithmic axis."""
+    if low >= high:
+        return [low]
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for leading in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         ticks = [digit * 10.0**decade for decade in decades for digit in leading]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) >= 3:
-            break
-    return ticks
+            return ticks[:: ceil(len(ticks) / _MOST_TICKS)]
+    return _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Return at least three multiples of the widest round step that gives so many.
+
+    Steps grow by 2.5 at most, and the next one gives two: there are never more than eight.
+    """
+    largest = ceil(log10(high - low))
+    for decade in range(largest, largest - 4, -1):
+        for digit in (5, 2, 1):
+            step = digit * 10.0**decade
+            # Whole multiples within the interval, ends included whatever the rounding.
+            first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+            if last - first >= 2:
+                return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
+    return [low, high]
 
 
 def _n_columns(n_panels: int) -> int:

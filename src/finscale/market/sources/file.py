@@ -43,7 +43,8 @@ def load_file(
 
     A file that is strictly newest first is turned round, which is recorded; any other disorder is
     refused. High and low that miss open or close by a millionth of the price or less are taken
-    for rounded and widened to hold them, which is counted in the provenance.
+    for rounded and widened to hold them, which is counted in the provenance, as are rows in which
+    every cell is empty, which are left out. Where there is no column of volume, it is 0.
 
     Parameters
     ----------
@@ -129,15 +130,14 @@ def _inspect(
     """Yield each symbol's inspection and what to call it in messages."""
     source = str(path)
     symbols = symbols or None
-    may_lack = ("volume",) if "fill_volume" in options.repairs else ()
     raw, sha256 = read_table(path)
-    table = arrange(raw, layout=layout, source=source, may_lack=may_lack)
+    table = arrange(raw, layout=layout, source=source)
     if table.frame.is_empty():
         raise DataError(f"{source}: no rows; give at least a few hundred bars")
     if options.prices == "adjusted" and "adj_close" not in table.names:
         raise DataError(
             f"{source}: no adjusted close to adjust by (found {', '.join(table.names.values())}); "
-            "take prices as given (--prices as_given)"
+            "take prices as given (--prices as-given)"
         )
     frame = _with_symbols(table.frame, path, symbols)
     read = read_dates(frame["date"], frame[ROW], date_format=date_format, source=source)
@@ -151,6 +151,7 @@ def _inspect(
         "sha256": sha256,
         "layout": table.layout.name,
         "ignored_columns": list(table.ignored),
+        "n_empty_rows": raw.n_empty_rows,
         "date_form": read.form,
         "date_form_decided_by": read.decided_by,
     }

@@ -46,7 +46,8 @@ class Inspection:
     bars
         What is left after repairs: the columns of the schema, valid if no finding is an error.
     findings
-        All errors and warnings, with all rows; rows are numbered as in the file.
+        All errors, or all warnings where there are none, with all rows; rows are numbered as in
+        the file. What is odd beside errors may well be their doing.
     provenance
         As of :class:`finscale.market.symbol_bars.SymbolBars`.
     """
@@ -103,7 +104,7 @@ def inspect_symbol(
     n_rounded = int(needs_rounding(bars).fill_null(value=False).sum())
     findings = (*findings, *about_prices)
     findings += inspect_bars(bars, calendar=calendar, today=options.today)
-    findings = tuple(sorted(findings, key=lambda one: one.severity != "error"))
+    findings = tuple(one for one in findings if one.severity == "error") or findings
     return Inspection(
         symbol,
         len(part),
@@ -113,7 +114,7 @@ def inspect_symbol(
             "symbol": symbol,
             "order": "newest first, reversed" if newest_first else "oldest first",
             "prices": options.prices,
-            "price_columns": _price_columns(table, options.prices),
+            "price_columns": _price_columns(table, options.prices, symbol),
             "calendar": calendar,
             "repairs": [one.as_dict() for one in repaired],
             "n_rows_in_file": len(part),
@@ -169,11 +170,14 @@ def _put_prices(
     return adjusted, find_unnamed_splits(bars, name=table.names["adj_close"])
 
 
-def _price_columns(table: Table, prices: Prices) -> str:
+def _price_columns(table: Table, prices: Prices, symbol: str) -> str:
     """Say in words where the prices come from."""
+    lacking = "; volume 0, the file has none" if table.lacks_volume(symbol) else ""
     if prices == "as_given":
+        if lacking:
+            return f"open, high, low and close as they stand{lacking}"
         return "open, high, low, close and volume as they stand"
     words = f"open, high, low and close × {table.names['adj_close']} / close"
     if "split" in table.names and not table.layout.splits_in_prices:
         words += f"; volume × the later {table.names['split']}"
-    return words
+    return words + lacking

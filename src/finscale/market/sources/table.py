@@ -24,7 +24,8 @@ _PAIR = re.compile(r"""\(\s*['"](.*)['"]\s*,\s*['"](.*)['"]\s*\)""")
 def read_table(path: Path) -> tuple[RawTable, str]:
     """Return a file's header and cells (those of CSV as text), and the file's SHA-256.
 
-    Rows are counted from 1, below the header; lines without anything at the end are left out.
+    Rows are counted from 1, below the header; those without anything in any cell are counted
+    and left out.
 
     Raises
     ------
@@ -65,12 +66,14 @@ def _read_csv(path: Path, content: bytes) -> RawTable:
         raise error from None
     # The frame's own names are no witness: polars renames a column that is there twice.
     header = tuple(tuple(line) for line in lines[:n_header])
-    return RawTable(header, _number(frame))
+    numbered, n_empty = _number(frame)
+    return RawTable(header, numbered, n_empty_rows=n_empty)
 
 
 def _read_parquet(content: bytes) -> RawTable:
     frame = pl.read_parquet(io.BytesIO(content))
     names = frame.columns
+    numbered, n_empty = _number(frame.clone())
     # pandas writes a header of two levels as "('Close', 'SPY')".
     pairs = [_PAIR.fullmatch(name) for name in names]
     single = [at for at, pair in enumerate(pairs) if pair is None]
@@ -78,16 +81,20 @@ def _read_parquet(content: bytes) -> RawTable:
         header = tuple(
             tuple("" if pair is None else pair[level] for pair in pairs) for level in (1, 2)
         )
-        return RawTable(header, _number(frame), index=single[0])
-    return RawTable((tuple(names),), _number(frame))
+        return RawTable(header, numbered, index=single[0], n_empty_rows=n_empty)
+    return RawTable((tuple(names),), numbered, n_empty_rows=n_empty)
 
 
-def _number(frame: pl.DataFrame) -> pl.DataFrame:
-    """Name columns by position, number rows, and leave out empty ones at the end."""
+def _number(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Name columns by position, number rows, leave out empty ones, and say how many they were."""
     frame.columns = [str(at) for at in range(frame.width)]
-    is_filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
-    n_rows = int(is_filled[-1]) + 1 if len(is_filled) else 0
-    return frame.head(n_rows).with_columns(pl.int_range(1, n_rows + 1, dtype=pl.Int64).alias(ROW))
+    filled = [
+        pl.col(name).str.strip_chars() != "" if kind == pl.String else pl.col(name).is_not_null()
+        for name, kind in frame.schema.items()
+    ]
+    rows = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW)
+    kept = frame.with_columns(rows).filter(pl.any_horizontal(filled))
+    return kept, len(frame) - len(kept)
 
 
 def _find_separator(content: bytes) -> str:

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from command_line import CommandLine
+
+from finscale.cli.app import MODULE_OF, commands_of
+
+
+def test_every_command_is_looked_for_where_it_is_registered() -> None:
+    registered = {
+        name: module for module in dict.fromkeys(MODULE_OF.values()) for name in commands_of(module)
+    }
+    assert list(registered.items()) == list(MODULE_OF.items())
+
+
+def test_help_lists_every_command_with_what_it_does(finscale: CommandLine) -> None:
+    done = finscale("--help")
+    assert done.code == 0
+    for name, module in MODULE_OF.items():
+        [line] = [line for line in done.out.splitlines() if f" {name} " in f"{line[:18]} "]
+        first_words = " ".join(commands_of(module)[name].help.split()[:3])
+        assert first_words in line
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(finscale: CommandLine) -> None:
+    done = finscale("featuers")
+    assert done.code == 2
+    assert "Did you mean 'features'?" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["data", "list"], ["features", "list"], ["features", "--help"]]
+)
+def test_commands_that_need_no_torch_do_not_load_it(arguments: Sequence[str]) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['finscale', *{arguments!r}]\n"
+        "from finscale.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
