@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from finscale.features import modules
+from finscale.features.registry import REGISTRY
 from finscale.market.bars import OHLCV, to_arrays
 from finscale.market.sources.bundled import load_bundled
 from finscale.rundir import RunDirectory
@@ -30,6 +33,21 @@ torch.set_num_threads(1)
 def _one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_user_features(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin without features of the user's own, and forget those that a test loads."""
+    features, loaded = dict(REGISTRY), set(sys.modules)
+    monkeypatch.setattr(modules, "_REGISTERED", {})
+    monkeypatch.setattr(modules, "_CONTENT", {})
+    yield
+    if features != REGISTRY:
+        REGISTRY.clear()
+        REGISTRY.update(features)
+    for name in set(sys.modules) - loaded:
+        if name.startswith("finscale_user_features_"):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

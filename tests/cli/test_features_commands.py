@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import CommandLine, fault_of
 
-from finscale.features import modules
-from finscale.features.registry import REGISTRY
 from finscale.features.tiers import TIERS
 from strategies import make_bars, to_frame
 
@@ -33,19 +29,6 @@ from finscale.features.registry import feature
 def my_peek(bars):
     return np.append(bars.close[1:], bars.close[-1]) / bars.close
 """
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    features, loaded = dict(REGISTRY), set(sys.modules)
-    monkeypatch.setattr(modules, "_REGISTERED", {})
-    monkeypatch.setattr(modules, "_CONTENT", {})
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(features)
-    for name in set(sys.modules) - loaded:
-        if name.startswith("finscale_user_features_"):
-            del sys.modules[name]
 
 
 @pytest.fixture

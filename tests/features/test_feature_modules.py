@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from finscale.errors import FeatureError
-from finscale.features import modules
 from finscale.features.modules import load_feature_modules
 from finscale.features.registry import REGISTRY
 from strategies import make_bars
@@ -39,20 +37,6 @@ def source(*names: str, value: str = "bars.close / bars.open", lookback: int = 0
 def write(path: Path, text: str | bytes) -> Path:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget what a test loads: features and modules."""
-    features, loaded = dict(REGISTRY), set(sys.modules)
-    monkeypatch.setattr(modules, "_REGISTERED", {})
-    monkeypatch.setattr(modules, "_CONTENT", {})
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(features)
-    for name in set(sys.modules) - loaded:
-        if name.startswith("finscale_user_features_"):
-            del sys.modules[name]
 
 
 def user_modules() -> list[str]:

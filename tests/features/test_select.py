@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finscale.errors import FeatureError
-from finscale.features import modules
 from finscale.features.registry import REGISTRY
 from finscale.features.select import own_features, study_features
 from finscale.features.tiers import TIERS
@@ -23,20 +20,6 @@ from finscale.features.registry import feature
 def {name}(bars):
     return bars.close / bars.open
 """
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget what a test loads: features and modules."""
-    features, loaded = dict(REGISTRY), set(sys.modules)
-    monkeypatch.setattr(modules, "_REGISTERED", {})
-    monkeypatch.setattr(modules, "_CONTENT", {})
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(features)
-    for name in set(sys.modules) - loaded:
-        if name.startswith("finscale_user_features_"):
-            del sys.modules[name]
 
 
 def module(directory: Path, name: str) -> str:
