@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,12 @@ from finscale.errors import RunDirectoryError
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds either the old content or all of the new.
+    """Write ``data`` atomically (see :func:`write_parts_atomic`)."""
+    write_parts_atomic(path, [data])
+
+
+def write_parts_atomic(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts, joined, so that ``path`` holds either the old content or all of the new.
 
     The bytes go to a temporary file in the same directory, are flushed to the disk, and then take
     the name in one step; the directory entry is flushed too, so the file outlives a power loss.
@@ -30,7 +35,7 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
     )
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes the file private; a finished result is as readable as any other file.

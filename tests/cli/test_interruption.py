@@ -141,9 +141,11 @@ def test_a_second_ctrl_c_leaves_after_the_step(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (
-        "finscale: stopped at once; everything finished is kept; go on with: "
+        "finscale: stopped on request; everything finished is kept; go on with: "
         "finscale run run/study.yaml --out run"
     )
+    # The epoch is not lost: the checkpoint is one of the step.
+    assert len(list((tmp_path / "run").glob("experiments/*/checkpoints/*"))) == 1
 
 
 def test_ctrl_c_before_anything_is_written(tmp_path: Path) -> None:

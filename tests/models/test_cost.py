@@ -16,6 +16,9 @@ from finscale.models.cost import (
     count_parameters,
     forward_flops_per_sample,
     parameter_groups,
+    peak_memory_bytes,
+    scoring_bytes_per_sample,
+    step_bytes_per_sample,
     training_flops_per_sample,
     training_memory_bytes,
 )
@@ -123,6 +126,20 @@ def test_flops_equal_what_pytorch_counts(label: str) -> None:
     assert total + 5 * input_gradient == 5 * training_flops_per_sample(architecture, SHAPE)
 
 
+@pytest.mark.parametrize("label", ["8x2x2x16", "32x3x4x128", "12x1x1x12"])
+def test_flops_of_activation_checkpointing_equal_what_pytorch_counts(label: str) -> None:
+    architecture = Architecture.parse(label)
+    model = PatchTransformer(
+        architecture, SHAPE, dropout=0.1, head_bias=0.0, activation_checkpointing=True
+    )
+    with FlopCounterMode(display=False) as counted:
+        model(torch.zeros(5, SHAPE.context_length, SHAPE.n_features)).sum().backward()
+    input_gradient = 2 * SHAPE.n_patches * SHAPE.patch_width * architecture.d_model
+    assert counted.get_total_flops() + 5 * input_gradient == 5 * training_flops_per_sample(
+        architecture, SHAPE, activation_checkpointing=True
+    )
+
+
 def _kept_bytes(model: PatchTransformer, n_batch: int, *, bf16: bool) -> int:
     """Bytes of the distinct storages that autograd keeps in a forward pass."""
     kept: dict[int, torch.UntypedStorage] = {}
@@ -169,13 +186,90 @@ def test_activation_bytes_of_a_small_model_by_hand() -> None:
     assert activation_groups(SMALL, SHAPE, bytes_per_value=2, dropout=0.0)["dropout"] == 0
 
 
+# Of SMALL at fp32 with dropout, per sample: what is kept outside the blocks, by a block read at all
+# three patches, and by the last one, read at one.
+OUTSIDE = 4 * (3 * 12 + 8) + 4 * (8 + 2)
+BLOCK = 2 * 3 * 4 * (8 + 2) + 4 * 3 * (4 * 8 + 8 + 2 * 3) + 4 * 3 * (8 + 2 * 16) + 2 * 2 * 3 * 8
+LAST = (3 + 1) * 4 * (8 + 2) + 4 * (3 * 4 * 8 + 8 + 2 * 3) + 4 * (8 + 2 * 16) + 2 * 2 * 8
+
+
+def test_step_bytes_by_hand() -> None:
+    assert (
+        activation_bytes_per_sample(SMALL, SHAPE, bytes_per_value=4, dropout=0.1)
+        == OUTSIDE + BLOCK + LAST
+    )
+
+    def step(architecture: Architecture, *, checkpointing: bool = False) -> int:
+        return step_bytes_per_sample(
+            architecture,
+            SHAPE,
+            bytes_per_value=4,
+            dropout=0.1,
+            activation_checkpointing=checkpointing,
+        )
+
+    # Gradients of queries, keys and values in the last block come on top of all that is kept.
+    assert step(SMALL) == OUTSIDE + BLOCK + LAST + 4 * 3 * 3 * 8
+    assert step(Architecture(8, 1, 2, 16)) == OUTSIDE + LAST + 4 * 3 * 3 * 8
+    # With checkpointing the block before the last is where it is worst: its own activations, two
+    # gradients of its width and one of the feed-forward layer's, beside the inputs of those below.
+    at_work = BLOCK + 4 * 3 * (2 * 8 + 16)
+    assert step(SMALL, checkpointing=True) == OUTSIDE + at_work
+    deeper = Architecture(8, 5, 2, 16)
+    assert step(deeper, checkpointing=True) == OUTSIDE + 3 * 4 * 3 * 8 + at_work
+
+
 def test_training_memory_by_hand() -> None:
-    activations = activation_bytes_per_sample(SMALL, SHAPE, bytes_per_value=4, dropout=0.1)
-    per_sample = activations + 3 * 4 * (2 * 16 + 2 * 8)
+    kept = OUTSIDE + BLOCK + LAST + 4 * 3 * 3 * 8
     memory = training_memory_bytes(SMALL, SHAPE, 7, bytes_per_value=4, dropout=0.1)
-    assert memory == 16 * 1353 + 7 * per_sample
+    assert memory == 20 * 1353 + 7 * kept
     no_samples = training_memory_bytes(SMALL, SHAPE, 0, bytes_per_value=2, dropout=0.1)
-    assert no_samples == 18 * 1353
+    assert no_samples == 22 * 1353
+    # Without accumulation gradients and activations share their room: 5,412 bytes against those
+    # of one sample, and of seven.
+    assert kept < 5412 < 7 * kept
+    alone, whole = (
+        training_memory_bytes(SMALL, SHAPE, n, bytes_per_value=4, dropout=0.1, accumulating=False)
+        for n in (1, 7)
+    )
+    assert (alone, whole) == (20 * 1353, 16 * 1353 + 7 * kept)
+
+
+@pytest.mark.parametrize(
+    ("accumulating", "checkpointing", "holes_frac"),
+    [(False, False, 0.4), (True, False, 0.95), (True, True, 3.2), (False, True, 3.2)],
+)
+def test_a_cpu_takes_more_than_the_tensors(
+    accumulating: bool, checkpointing: bool, holes_frac: float
+) -> None:
+    cell = {"bytes_per_value": 4, "dropout": 0.1, "activation_checkpointing": checkpointing}
+    tensors = training_memory_bytes(SMALL, SHAPE, 9, accumulating=accumulating, **cell)
+    peak, on_gpu = (
+        peak_memory_bytes(
+            SMALL, SHAPE, 9, accumulating=accumulating, device_type=device_type, **cell
+        )
+        for device_type in ("cpu", "cuda")
+    )
+    holes = int(holes_frac * 9 * step_bytes_per_sample(SMALL, SHAPE, **cell))
+    assert peak == tensors + holes + 36 * 2**20
+    assert on_gpu == tensors
+
+
+@pytest.mark.parametrize(
+    ("label", "values_per_patch"),
+    [
+        ("8x2x2x16", 9 * 8 + 2 * 2 * 3),  # attention is the widest place
+        ("8x2x2x64", 4 * 8 + 2 * 64),  # the feed-forward layer
+    ],
+)
+def test_scoring_bytes_by_hand(label: str, values_per_patch: int) -> None:
+    scored = scoring_bytes_per_sample(Architecture.parse(label), SHAPE)
+    assert scored == 4 * (8 * 3 + 3 * values_per_patch)
+
+
+def test_wide_patches_are_the_widest_place_of_a_narrow_model() -> None:
+    scored = scoring_bytes_per_sample(SMALL, REFERENCE)
+    assert scored == 4 * (60 * 25 + 11 * (250 + 8))
 
 
 @pytest.mark.parametrize("bytes_per_value", [0, 1, 8])

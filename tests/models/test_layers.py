@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from finscale.models.layers import Block, Dropout, attend
+from finscale.models.layers import Block, Dropout, attend, draw_twice
 
 LEVELS = 65536
 
@@ -149,3 +149,50 @@ def test_a_block_read_at_its_last_patches_gives_what_the_whole_block_gives(n_rea
     whole = block(x, n_read=11)
     assert whole.shape == x.shape
     torch.testing.assert_close(block(x, n_read=n_read), whole[:, -n_read:])
+
+
+def test_a_second_pass_draws_the_masks_of_the_first_and_disturbs_nothing() -> None:
+    block = Block(8, 2, 16, dropout=0.5, output_gain=1.0).train()
+    masked = [block.attention_dropout, block.feed_forward_dropout]
+    x = torch.ones(3, 5, 8)
+
+    def draw() -> list[torch.Tensor]:
+        return [layer(x) for layer in masked]
+
+    for number, layer in enumerate(masked):
+        layer.seed(number)
+    earlier = draw()
+    first_context, second_context = draw_twice(block)
+    with first_context:
+        first = draw()
+    between = draw()
+    with second_context:
+        # As torch does it, which leaves as soon as it has what it needs.
+        second = [masked[0](x)]
+    after = draw()
+    assert torch.equal(second[0], first[0])
+    for number, layer in enumerate(masked):
+        layer.seed(number)
+    undisturbed = [draw() for _ in range(4)]
+    for found, expected in zip((earlier, first, between, after), undisturbed, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_second_pass_that_fails_disturbs_nothing() -> None:
+    layer = Dropout(0.5).train()
+    layer.seed(1)
+    _, second_context = draw_twice(layer)
+    x = torch.ones(4, 9)
+    first, expected = layer(x), layer(x)
+    layer.seed(1)
+    layer(x)
+
+    def fail() -> None:
+        with second_context:
+            assert torch.equal(layer(x), first)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.equal(layer(x), expected)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from finscale.errors import ModelError
+from finscale.models import patch_transformer
 from finscale.models.architecture import Architecture, InputShape
 from finscale.models.patch_transformer import PatchTransformer
 
@@ -14,10 +16,20 @@ SMALL = Architecture(16, 2, 4, 32)
 
 
 def _model(
-    architecture: Architecture = SMALL, *, dropout: float = 0.0, trained_head: bool = True
+    architecture: Architecture = SMALL,
+    *,
+    dropout: float = 0.0,
+    trained_head: bool = True,
+    activation_checkpointing: bool = False,
 ) -> PatchTransformer:
     torch.manual_seed(0)
-    model = PatchTransformer(architecture, SHAPE, dropout=dropout, head_bias=-1.5)
+    model = PatchTransformer(
+        architecture,
+        SHAPE,
+        dropout=dropout,
+        head_bias=-1.5,
+        activation_checkpointing=activation_checkpointing,
+    )
     if trained_head:
         torch.nn.init.normal_(model.head.weight)
     return model
@@ -142,3 +154,66 @@ def test_impossible_dropout_is_refused(dropout: float) -> None:
 def test_a_head_bias_that_is_no_logit_is_refused(head_bias: float) -> None:
     with pytest.raises(ModelError, match="strictly between 0 and 1"):
         PatchTransformer(SMALL, SHAPE, dropout=0.0, head_bias=head_bias)
+
+
+def _gradients(
+    model: PatchTransformer, *, bf16: bool, seeded: bool = True
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the logits and gradients of a batch of 12 windows, cut into three."""
+    if seeded:
+        model.seed_dropout(5)
+    else:
+        torch.manual_seed(5)
+    logits = []
+    for x_BLF in _windows(12).split(4):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits.append(model(x_BLF))
+        logits[-1].float().square().sum().backward()
+    return torch.cat(logits), [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("label", ["16x3x4x32", "16x1x4x32"])
+def test_activation_checkpointing_changes_no_gradient(
+    label: str, dropout: float, bf16: bool, seeded: bool
+) -> None:
+    architecture = Architecture.parse(label)
+    (logits, expected), (same_logits, gradients) = (
+        _gradients(
+            _model(architecture, dropout=dropout, activation_checkpointing=on).train(),
+            bf16=bf16,
+            seeded=seeded,
+        )
+        for on in (False, True)
+    )
+    assert torch.equal(same_logits, logits)
+    for one, other in zip(expected, gradients, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_comparison_of_gradients_sees_other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = _gradients(_model(dropout=0.3).train(), bf16=False)
+    # What torch does by itself: restore its own generators and not the layers'.
+    monkeypatch.setattr(patch_transformer, "draw_twice", lambda _: (nullcontext(), nullcontext()))
+    model = _model(dropout=0.3, activation_checkpointing=True).train()
+    _, gradients = _gradients(model, bf16=False)
+    assert any(
+        not torch.equal(one, other) for one, other in zip(expected[1], gradients, strict=True)
+    )
+
+
+def test_activation_checkpointing_computes_every_block_twice() -> None:
+    model = _model(dropout=0.1, activation_checkpointing=True).train()
+    calls: list[int] = []
+    for number, block in enumerate(model.blocks):
+        block.register_forward_pre_hook(lambda *_, number=number: calls.append(number))
+    logits = model(_windows(3))
+    assert calls == [0, 1]
+    logits.sum().backward()
+    assert calls == [0, 1, 1, 0]
+    calls.clear()
+    with torch.no_grad():
+        model(_windows(3))
+    assert calls == [0, 1]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from finscale.evaluation.metrics import log_loss, sigmoid, skill
-from finscale.training import loop
+from finscale.training import loop, run
 from finscale.training.loop import (
     DivergedError,
     TrainingResult,
@@ -79,7 +79,7 @@ def test_the_comparison_of_micro_batches_sees_a_wrong_normalisation(
         weight = 60 / (9 * len(labels)) if options else 1.0
         return right(logits, labels, **options) * weight
 
-    monkeypatch.setattr(loop.functional, "binary_cross_entropy_with_logits", mean_of_means)
+    monkeypatch.setattr(functional, "binary_cross_entropy_with_logits", mean_of_means)
     wrong = train(planted, SPLIT, make_job(planted, micro_batch=7))
     assert largest_difference(whole, wrong) > 2e-3
 
@@ -157,7 +157,7 @@ def test_steps_follow_the_schedule(planted: Windows, monkeypatch: pytest.MonkeyP
         asked.append((step, n_steps))
         return float(recipe.learning_rate)
 
-    monkeypatch.setattr(loop, "learning_rate_at", rate)
+    monkeypatch.setattr(run, "learning_rate_at", rate)
     result = train(planted, SPLIT, make_job(planted, epochs=3))
     assert sorted(set(asked)) == [(step, 15) for step in range(15)]
     assert result.n_steps == 15
@@ -274,9 +274,27 @@ def test_the_random_state_outside_is_left_alone_and_does_not_matter(planted: Win
     assert largest_difference(first, second) == 0.0
 
 
-def test_a_loss_that_is_no_number_names_its_epoch(planted: Windows) -> None:
-    with pytest.raises(DivergedError, match=r"^train_loss is nan in epoch 1$"):
-        train(planted, SPLIT, make_job(planted, learning_rate=1e30))
+def test_a_loss_that_is_no_number_is_noticed_at_its_step(
+    planted: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[bool] = []
+    monkeypatch.setattr(loop.TrainingRun, "_validation_loss", lambda _: scored.append(True) or 1.0)
+    with pytest.raises(DivergedError, match=r"^train_loss is nan in epoch 1, step 2 of 5$"):
+        train(planted, SPLIT, make_job(planted, learning_rate=1e30, warmup_steps=0))
+    assert not scored
+
+
+@pytest.mark.parametrize(("effective_batch", "step"), [(5, 32), (20, None)])
+def test_a_device_that_would_have_to_wait_is_looked_at_now_and_then(
+    planted: Windows, monkeypatch: pytest.MonkeyPatch, effective_batch: int, step: int | None
+) -> None:
+    # 60 steps an epoch, or 15: the loss is looked at every 32 steps and at the end.
+    job = make_job(planted, learning_rate=1e30, warmup_steps=0, effective_batch=effective_batch)
+    training = loop.TrainingRun(planted, SPLIT, job)
+    monkeypatch.setattr(training, "_loss_is_free", False)
+    place = f"epoch 1, step {step} of 60" if step else "epoch 1"
+    with pytest.raises(DivergedError, match=rf"^train_loss is nan in {place}$"):
+        training.epoch()
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

@@ -13,7 +13,13 @@ from finscale.models.architecture import Architecture, InputShape
 
 _FP32_BYTES = 4
 _MASK_BYTES = 2
-_WEIGHT_GRADIENT_AND_MOMENTS = 4
+# Weight, two moments, and the weight of the best epoch.
+_HELD_COPIES = 4
+# Fitted to measured peaks (benchmarks/memory.py; glibc 2.36, PyTorch 2.13). Holes are a share of
+# what is kept per sample, by bytes per value and whether gradients are accumulated.
+_CPU_HOLES_FRAC = {(4, False): 0.4, (4, True): 0.95, (2, False): 0.3, (2, True): 0.4}
+_CPU_HOLES_CHECKPOINTING_FRAC = 3.2
+_CPU_HEAP_TOP_BYTES = 36 * 2**20
 
 
 def parameter_groups(arch: Architecture, shape: InputShape) -> dict[str, int]:
@@ -65,14 +71,23 @@ def forward_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
     return 2 * n * shape.patch_width * d + layers + 2 * d
 
 
-def training_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
+def training_flops_per_sample(
+    arch: Architecture, shape: InputShape, *, activation_checkpointing: bool = False
+) -> int:
     """Floating-point operations of one window's forward and backward pass: three times forward.
 
     Backward, each product ``y = x W`` takes two of the same size, one for the gradient of ``x`` and
     one for that of ``W``; likewise the two products of attention. The embedding's input needs no
     gradient, which this convention ignores.
+
+    Activation checkpointing computes every block once more. Compute of scaling laws is counted
+    without it: it is a cost of the machine and not of the model.
     """
-    return 3 * forward_flops_per_sample(arch, shape)
+    forward = forward_flops_per_sample(arch, shape)
+    if not activation_checkpointing:
+        return 3 * forward
+    outside_blocks = 2 * shape.n_patches * shape.patch_width * arch.d_model + 2 * arch.d_model
+    return 4 * forward - outside_blocks
 
 
 def activation_groups(
@@ -133,6 +148,45 @@ def activation_bytes_per_sample(
     return sum(groups.values())
 
 
+def step_bytes_per_sample(
+    arch: Architecture,
+    shape: InputShape,
+    *,
+    bytes_per_value: int,
+    dropout: float,
+    activation_checkpointing: bool = False,
+) -> int:
+    """Bytes per sample at the peak of a backward pass: what is kept and what is worked on.
+
+    The larger of two moments:
+
+    - in the last block, everything being kept, the gradients of queries, keys and values: ``3 n d``
+    - in the block before it, what the last one kept being free again, the gradient of the residual
+      stream in fp32, that of the branch, and that of the GELU's output: ``2 n d + n f``
+
+    Activation checkpointing keeps what enters each block, ``n d`` in fp32, and of the blocks' own
+    activations only those of the one at work, computed once more.
+    """
+    n, d = shape.n_patches, arch.d_model
+
+    def kept(n_layers: int) -> int:
+        one = Architecture(d, n_layers, arch.n_heads, arch.d_ff)
+        return activation_bytes_per_sample(
+            one, shape, bytes_per_value=bytes_per_value, dropout=dropout
+        )
+
+    outside = bytes_per_value * (n * shape.patch_width + d) + _FP32_BYTES * (d + 2)
+    whole_block, last_block = kept(2) - kept(1), kept(1) - outside
+    # A block at work keeps what enters it either way.
+    waiting = _FP32_BYTES * n * d if activation_checkpointing else whole_block
+    n_before = arch.n_layers - 1
+    in_last = n_before * waiting + last_block + bytes_per_value * 3 * n * d
+    if n_before == 0:
+        return outside + in_last
+    gradients = _FP32_BYTES * n * d + bytes_per_value * n * (d + arch.d_ff)
+    return outside + max(in_last, (n_before - 1) * waiting + whole_block + gradients)
+
+
 def training_memory_bytes(
     arch: Architecture,
     shape: InputShape,
@@ -140,24 +194,100 @@ def training_memory_bytes(
     *,
     bytes_per_value: int,
     dropout: float,
+    accumulating: bool = True,
+    activation_checkpointing: bool = False,
 ) -> int:
-    """Bytes that a training step needs at its peak, at the start of the backward pass.
+    """Bytes of all tensors at the peak of a training step.
 
-    - 16 bytes per parameter: weight, gradient and AdamW's two moments in fp32; under autocast also
-      the cast weight
-    - per sample, the activations kept for the backward pass
-    - per sample, at most what a feed-forward layer's backward pass works on: the gradients of the
-      GELU's output and input, ``2 n f``, and of the residual stream and its branch, ``2 n d``
+    - 16 bytes per parameter: weight, AdamW's two moments and the weight of the best epoch so far,
+      in fp32
+    - 4 bytes per parameter for the gradient, and what the backward pass starts from: per sample
+      :func:`step_bytes_per_sample`, and under autocast the cast weights. The gradients of an
+      earlier micro-batch are there at the same time; those of the only one grow while the rest
+      is freed, and the larger counts.
 
-    The interpreter, libraries, data and the allocator's slack are not included; the slack was
-    measured at up to a fifth on the CPU with glibc, so leave that much room.
+    See :func:`peak_memory_bytes` for what a process takes.
     """
-    n = shape.n_patches
-    per_parameter = _WEIGHT_GRADIENT_AND_MOMENTS * _FP32_BYTES
-    if bytes_per_value < _FP32_BYTES:
-        per_parameter += bytes_per_value
-    per_sample = activation_bytes_per_sample(
-        arch, shape, bytes_per_value=bytes_per_value, dropout=dropout
+    n_parameters = count_parameters(arch, shape)
+    gradients = _FP32_BYTES * n_parameters
+    kept = micro_batch * step_bytes_per_sample(
+        arch,
+        shape,
+        bytes_per_value=bytes_per_value,
+        dropout=dropout,
+        activation_checkpointing=activation_checkpointing,
     )
-    per_sample += n * (bytes_per_value * 2 * arch.d_ff + _FP32_BYTES * 2 * arch.d_model)
-    return per_parameter * count_parameters(arch, shape) + micro_batch * per_sample
+    if bytes_per_value < _FP32_BYTES:
+        kept += bytes_per_value * n_parameters
+    held = _HELD_COPIES * _FP32_BYTES * n_parameters
+    return held + (gradients + kept if accumulating else max(gradients, kept))
+
+
+def peak_memory_bytes(
+    arch: Architecture,
+    shape: InputShape,
+    micro_batch: int,
+    *,
+    accumulating: bool,
+    bytes_per_value: int,
+    dropout: float,
+    activation_checkpointing: bool = False,
+    device_type: str = "cpu",
+) -> int:
+    """Bytes that training takes of its device at the peak, beside libraries and data.
+
+    On the CPU the allocator adds to :func:`training_memory_bytes`. glibc cannot give the hole that
+    an aligned tensor leaves to the next tensor of that size, which costs a share of the
+    activations; more where gradients that stay come to lie between them, and a multiple where
+    checkpointing keeps one small tensor of every block. It also keeps the freed top of its heap.
+    These shares are fits to peaks measured with benchmarks/memory.py, not derived.
+
+    On other devices it is the tensors alone. No GPU was measured; one keeps fewer tensors (see
+    :func:`activation_groups`), and its allocator some of them longer.
+
+    Parameters
+    ----------
+    accumulating
+        Whether an optimiser step takes more than one micro-batch.
+    device_type
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+    tensors = training_memory_bytes(
+        arch,
+        shape,
+        micro_batch,
+        bytes_per_value=bytes_per_value,
+        dropout=dropout,
+        accumulating=accumulating,
+        activation_checkpointing=activation_checkpointing,
+    )
+    if device_type != "cpu":
+        return tensors
+    kept = micro_batch * step_bytes_per_sample(
+        arch,
+        shape,
+        bytes_per_value=bytes_per_value,
+        dropout=dropout,
+        activation_checkpointing=activation_checkpointing,
+    )
+    if activation_checkpointing:
+        holes_frac = _CPU_HOLES_CHECKPOINTING_FRAC
+    else:
+        holes_frac = _CPU_HOLES_FRAC[bytes_per_value, accumulating]
+    return tensors + int(holes_frac * kept) + _CPU_HEAP_TOP_BYTES
+
+
+def scoring_bytes_per_sample(arch: Architecture, shape: InputShape) -> int:
+    """Bytes that scoring one window in fp32 works on at most, no gradient wanted.
+
+    The window, and the largest of: its patches and their embedding; the residual stream before and
+    after attention, what attention added and its norm, ``4 n d``, with input and output of the
+    GELU; the stream, its norm, queries, keys and values twice and a mixture of values, ``9 n d``,
+    with the scores and weights of attention.
+    """
+    n, d = shape.n_patches, arch.d_model
+    embedding = n * (shape.patch_width + d)
+    feed_forward = n * (4 * d + 2 * arch.d_ff)
+    attention = n * (9 * d + 2 * arch.n_heads * n)
+    window = shape.context_length * shape.n_features
+    return _FP32_BYTES * (window + max(embedding, feed_forward, attention))

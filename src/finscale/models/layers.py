@@ -5,6 +5,9 @@ Shape suffixes: B batch, N patches, M patches that are read, D d_model, H heads,
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -51,19 +54,24 @@ class Dropout(nn.Module):
     ----------
     p
         Probability that a value is dropped, 0 <= p < 1.
+
+    Attributes
+    ----------
+    generator
+        Where the CPU's draws come from; None stands for PyTorch's default.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
         self._n_drop_levels = min(round(p * _DRAW_LEVELS), _DRAW_LEVELS - 1)
-        self._generator: torch.Generator | None = None
+        self.generator: torch.Generator | None = None
 
     def seed(self, seed: int) -> None:
         """Draw from a generator of this layer's own from now on; before, from PyTorch's default."""
-        if self._generator is None:
-            self._generator = torch.Generator()
-        self._generator.manual_seed(seed)
+        if self.generator is None:
+            self.generator = torch.Generator()
+        self.generator.manual_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop and rescale values of ``x``, batch first, in training; else return ``x``."""
@@ -82,7 +90,7 @@ class Dropout(nn.Module):
         # Whole words for every sample, so that a sample's draws do not depend on its neighbours.
         words = torch.empty((len(x), -(-n_values // _DRAWS_PER_WORD)), dtype=torch.int64)
         # Without explicit bounds random_ leaves the sign bit of every int64 at zero.
-        words.random_(_INT64_MIN, None, generator=self._generator)
+        words.random_(_INT64_MIN, None, generator=self.generator)
         # In place, because a comparison that returns bool is several times slower.
         keep = words.view(torch.int16).ge_(self._n_drop_levels - _DRAW_LEVELS // 2)
         return keep[:, :n_values].reshape(x.shape)
@@ -90,6 +98,32 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Show the probability when the model is printed."""
         return f"p={self.p}"
+
+
+def draw_twice(
+    module: nn.Module,
+) -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+    """Return contexts for a pass through ``module`` and for a later one with the same masks.
+
+    The second leaves the generators where it found them. It covers the generators that the
+    module's dropout layers own, and leaves PyTorch's default ones to the caller.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, Dropout)]
+    generators = [layer.generator for layer in layers if layer.generator is not None]
+    before = [generator.get_state() for generator in generators]
+
+    @contextlib.contextmanager
+    def second() -> Iterator[None]:
+        now = [generator.get_state() for generator in generators]
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+        try:
+            yield
+        finally:
+            for generator, state in zip(generators, now, strict=True):
+                generator.set_state(state)
+
+    return contextlib.nullcontext(), second()
 
 
 def attend(qkv_3BHNK: Tensor, n_read: int) -> Tensor:

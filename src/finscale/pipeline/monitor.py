@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from finscale.experiments import Experiment
-from finscale.machine.guard import StopSignal, StopState
+from finscale.machine.guard import StopSignal
 from finscale.machine.heat import HeatGuard, heat_limits
 from finscale.machine.preflight import check_machine, measure_machine, refuse_failed
 from finscale.machine.sampler import Sampler
@@ -19,6 +19,7 @@ from finscale.preview import needs_of, preview_experiments
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
 from finscale.study import Machine
+from finscale.training.loop import GoOn
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Monitor:
     Attributes
     ----------
     control
-        Asked after every optimiser step; waits while the machine is too hot.
+        Asked before every optimiser step; waits while the machine is too hot.
     """
 
     sampler: Sampler
-    control: Callable[[], StopState]
+    control: Callable[[], GoOn]
 
 
 def require_fit_machine(
@@ -80,7 +81,7 @@ def monitored(
             sampler.temperature_c, progress.message, heat_limits(machine), resting=sampler.resting
         )
 
-        def control() -> StopState:
+        def control() -> GoOn:
             if guard.wait_while_hot(stop) == "stop":
                 return "stop"
             return stop.state()

@@ -219,7 +219,8 @@ def _train_one(
                 "job": job_hash(job),
                 "duration_s": result.duration_s,
                 "reason": f"stopped by {result.stop_reason}",
-                "micro_batch": job.batching.micro_batch,
+                "micro_batch": result.micro_batch,
+                "batch_halvings": result.batch_halvings,
             }
         header["curve"] = [asdict(one) for one in curve]
         if state == "complete":

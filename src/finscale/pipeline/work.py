@@ -15,7 +15,6 @@ from optuna.storages import RDBStorage
 from finscale.errors import FinscaleError, StopRequestedError
 from finscale.experiments import Experiment, code_version
 from finscale.files import try_lock, utc_now, write_json_atomic
-from finscale.machine.guard import StopState
 from finscale.machine.sampler import Sampler
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import evaluate_finals, train_finals
@@ -26,6 +25,7 @@ from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.search.objective import ExperimentRun
 from finscale.search.worker import Search
+from finscale.training.loop import GoOn
 
 Stage = Literal["search", "train", "evaluate", "fit", "report"]
 Outcome = Literal["worked", "busy", "done"]
@@ -61,7 +61,7 @@ class Worker:
     should_stop: Callable[[], bool]
     name: str
     memory_share: float = 1.0
-    control: Callable[[], StopState] = lambda: "go"
+    control: Callable[[], GoOn] = lambda: "go"
     sampler: Sampler | None = None
     failures: dict[str, str] = field(default_factory=dict)
 

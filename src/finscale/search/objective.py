@@ -19,7 +19,6 @@ from finscale.experiments import Experiment
 from finscale.files import move_over, utc_now
 from finscale.ladder.batching import Batching, plan_batching
 from finscale.machine.device import choose_precision, n_cores, usable_memory_bytes, use_threads
-from finscale.machine.guard import StopState
 from finscale.machine.idle import Workload
 from finscale.machine.sampler import Sampler
 from finscale.models.architecture import Architecture
@@ -48,8 +47,9 @@ from finscale.search.space import suggest
 from finscale.seeds import derive_seed
 from finscale.splits import Split
 from finscale.study import Study
-from finscale.training.loop import DivergedError, EpochRecord, TrainingResult, train
+from finscale.training.loop import GoOn, train
 from finscale.training.recipe import Recipe, TrainingJob
+from finscale.training.results import DivergedError, EpochRecord, TrainingResult
 from finscale.windows import Windows
 
 
@@ -85,7 +85,7 @@ class ExperimentRun:
     worker: str
     make_folds: Callable[[], tuple[CellData, ...]]
     memory_share: float = 1.0
-    control: Callable[[], StopState] = lambda: "go"
+    control: Callable[[], GoOn] = lambda: "go"
     sampler: Sampler | None = None
 
     def windows(self) -> Windows:
@@ -122,6 +122,7 @@ class ExperimentRun:
                 memory_budget_bytes=int(usable_memory_bytes(self.device) * self.memory_share),
                 bytes_per_value=2 if precision == "bf16" else 4,
                 dropout=recipe.dropout,
+                device_type=self.device.type,
             ),
             seed=seed,
             base_rate=self.data.base_rate,
@@ -165,7 +166,7 @@ class ExperimentRun:
                 job,
                 on_epoch=on_epoch,
                 should_stop=self.should_stop,
-                may_go_on=lambda: self.control() != "stop",
+                may_go_on=self.control,
                 checkpoint=checkpoint,
             )
 
@@ -314,6 +315,7 @@ class _Attempt:
         self._curve: list[CurvePoint] = []
         self._scores: Sequence[FoldScore] = ()
         self._result: TrainingResult | None = None
+        self._n_halvings = 0
         self._problem: Exception | None = None
         architecture, recipe = suggest(trial, run.experiment.architectures, run.study.search.space)
         seed = derive_seed(run.study.seed, run.experiment.name, self._slot)
@@ -351,6 +353,7 @@ class _Attempt:
         if self._windows is not None:
             announce()
             self._result = run.train(job, self._windows, on_epoch=self._on_epoch, checkpoint=own)
+            self._n_halvings = self._result.batch_halvings
             return
         self._scores = train_folds(
             self._folds,
@@ -407,6 +410,7 @@ class _Attempt:
                 "curve": self._curve,
                 "duration_s": duration_s,
                 "retries": self._n_lost,
+                "batch_halvings": self._n_halvings,
                 "folds": [_fold_record(score) for score in self._scores],
                 "machine": self._run.machine_use(),
             }
@@ -453,9 +457,11 @@ class _Attempt:
         checkpoint: Path,
     ) -> TrainingResult:
         windows = data.windows(self._run.study.windows.context_length, self._run.device)
-        return self._run.train(
+        result = self._run.train(
             job, windows, on_epoch=on_epoch, checkpoint=checkpoint, split=data.split
         )
+        self._n_halvings += result.batch_halvings
+        return result
 
     def _on_epoch(self, epoch: EpochRecord) -> None:
         point = CurvePoint(**asdict(epoch))
