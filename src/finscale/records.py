@@ -116,6 +116,9 @@ class TrialRecord(CellRecord, ModelFields):
     kind: Literal["trial"] = "trial"
     trial: int = Field(description="its place in the search; a repeated trial keeps its place")
     forced: tuple[str, ...] = Field(description="the extremes it stands for; empty if sampled")
+    independent: bool | None = Field(
+        default=None, description="drawn at random, whatever the others came to; None: not recorded"
+    )
     state: Literal["complete", "pruned", "failed"]
     reason: str = Field(description="why it was pruned or failed, or how it ended")
     validation_loss: float | None = Field(description="lowest over epochs; None if there was none")
@@ -124,6 +127,7 @@ class TrialRecord(CellRecord, ModelFields):
     best_epoch: int | None
     curve: tuple[CurvePoint, ...]
     duration_s: float
+    flops: float | None = Field(default=None, description="training FLOPs spent; None: unknown")
     retries: int = Field(default=0, description="times it was taken up again after a lost worker")
     batch_halvings: int = Field(
         default=0, description="times the micro-batch was halved when memory ran out"

@@ -106,6 +106,11 @@ class RunDirectory:
         return self.root / "scaling.json"
 
     @property
+    def points(self) -> Path:
+        """What laws can be fitted to, a row per final run and epoch."""
+        return self.root / "points.csv"
+
+    @property
     def summary(self) -> Path:
         """The results in one JSON document."""
         return self.root / "summary.json"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -17,21 +19,38 @@ from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
+from finscale.scaling.axes import COLUMNS, point_rows
+from finscale.scaling.axis_laws import axis_laws
 from finscale.scaling.ledger import count_test_scorings, judge_cells
 from finscale.seeds import derive_seed
 from finscale.study import Study
 
 
 def fit_laws(study: Study, directory: RunDirectory, book: RecordBook) -> dict[str, Any]:
-    """Judge every cell's losses against size, and write ``scaling.json``."""
-    scaling = judge_cells(
-        book.current,
-        n_bootstrap=study.scaling.n_bootstrap,
-        confidence=study.scaling.confidence,
-        seed=derive_seed(study.seed, "bootstrap"),
-    )
+    """Fit loss against every axis, and write ``scaling.json`` and ``points.csv``."""
+    settings: dict[str, Any] = {
+        "n_bootstrap": study.scaling.n_bootstrap,
+        "confidence": study.scaling.confidence,
+        "seed": derive_seed(study.seed, "bootstrap"),
+    }
+    data = read_json(directory.data) if directory.data.exists() else {"cells": {}}
+    points = point_rows(study, book.current, data)
+    scaling = {
+        "cells": judge_cells(book.current, **settings),
+        "axes": axis_laws(points, **settings),
+    }
     write_json_atomic(directory.scaling, scaling)
+    write_text_atomic(directory.points, points_csv(points))
     return scaling
+
+
+def points_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of `finscale.scaling.axes.point_rows` as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def write_report(
@@ -44,7 +63,7 @@ def write_report(
         prepared.study,
         book.current,
         data=data,
-        scaling=scaling,
+        scaling=scaling["cells"],
         failures=read_failures(directory, prepared.experiments),
         stale=book.stale(),
         test_scorings=count_test_scorings(book.all),
@@ -54,7 +73,8 @@ def write_report(
             study=prepared.study,
             study_yaml=prepared.study.to_yaml(),
             summary=summary,
-            scaling=scaling,
+            scaling=scaling["cells"],
+            axes=scaling["axes"],
             data=data,
             environment=read_json(directory.environment),
             records=book.current,

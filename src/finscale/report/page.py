@@ -20,6 +20,13 @@ from finscale.report import figures, tables
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
+from finscale.report.selection import (
+    TUNING_TEXT,
+    axes_table,
+    effort_note,
+    effort_table,
+    tuning_figure,
+)
 from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
@@ -48,6 +55,8 @@ class ReportInput:
         Of `finscale.report.summary.build_summary`.
     scaling
         Of `finscale.scaling.ledger.judge_cells`.
+    axes
+        Of `finscale.scaling.axis_laws.axis_laws`.
     data
         As in data.json: the bars, and the parts of every cell.
     environment
@@ -67,6 +76,7 @@ class ReportInput:
     environment: Mapping[str, Any]
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
+    axes: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,7 @@ def render_report(report: ReportInput) -> str:
         parts=tables.parts_table(report.summary),
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
+        axes=axes_table(report.axes) if report.axes else None,
         style=Markup(_resource("style.css")),  # noqa: S704, a file of this package
         plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own bundle
         figures=_script_json({plot.key: _figure_json(plot.figure) for plot in plots}),
@@ -149,12 +160,22 @@ def _section(
         "size": data_size_words(cell, report.summary["cells"]),
         "verdict": report.summary["verdicts"][cell["cell"]],
         "judged": judged if has_verdict else None,
-        "plots": _plots(report, cell, judged if has_verdict else None, records),
+        "plots": _plots(report, cell, judged, records),
         "scores": tables.score_table(cell),
         "chosen": _chosen(cell),
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
+        "effort": _effort(judged),
+    }
+
+
+def _effort(judged: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if judged is None or not judged["selection"]["budgets"]:
+        return None
+    return {
+        "table": effort_table(judged["selection"]),
+        "note": effort_note(judged["selection"]),
     }
 
 
@@ -202,7 +223,7 @@ def _plots(
     base_loss = None if base is None else base["validation"]["log_loss"]
     plot = partial(_keyed, cell["cell"])
     found = []
-    if judged is not None:
+    if judged is not None and judged["error"] is None:
         found.append(
             plot("loss", figures.loss_against_parameters(cell, judged), _loss_text(judged))
         )
@@ -211,6 +232,9 @@ def _plots(
     if trials:
         history = figures.search_history(trials, base_loss=base_loss)
         found.append(plot("search", history, _SEARCH_TEXT))
+    tuning = None if judged is None else tuning_figure(judged["selection"])
+    if tuning is not None:
+        found.append(plot("tuning", tuning, TUNING_TEXT))
     if finals:
         curves = figures.learning_curves(finals, base_loss=base_loss)
         found.append(plot("curves", curves, _CURVES_TEXT))

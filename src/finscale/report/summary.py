@@ -18,6 +18,7 @@ from finscale.scaling.ledger import (
     best_baseline,
     by_cell,
 )
+from finscale.scaling.selection import selection_cautions
 from finscale.study import DataSize, Study, cell_name
 
 QUESTION = (
@@ -160,7 +161,8 @@ def _verdict(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[
             for label, budget in trained.items()
             for flag in budget["flags"]
             if flag.startswith("collapsed") or flag == "unfinished"
-        ],
+        ]
+        + selection_cautions(judged["selection"]),
         "on_validation": {
             "kind": judged["validation"]["kind"],
             "sentence": judged["validation"]["sentence"],

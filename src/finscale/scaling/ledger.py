@@ -20,7 +20,9 @@ from finscale.records import (
     Record,
     Scores,
     SupplementaryRecord,
+    TrialRecord,
 )
+from finscale.scaling.selection import selection
 from finscale.scaling.verdict import Point, judge
 
 _RecordT = TypeVar("_RecordT", bound=CellRecord)
@@ -104,6 +106,16 @@ def finals_by_budget(records: Sequence[Record]) -> dict[str, tuple[FinalRecord, 
     return dict(sorted(trained.items(), key=lambda item: item[1][0].n_parameters))
 
 
+def trials_by_budget(records: Sequence[Record]) -> dict[str, list[TrialRecord]]:
+    """Return the trials of every budget of one cell, by ascending size of the largest tried."""
+    trials: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        if isinstance(record, TrialRecord) and record.budget is not None:
+            trials.setdefault(record.budget, []).append(record)
+    sizes = {budget: max(one.n_parameters for one in runs) for budget, runs in trials.items()}
+    return {budget: trials[budget] for budget in sorted(trials, key=sizes.__getitem__)}
+
+
 def best_baseline(records: Sequence[Record]) -> BaselineRecord | None:
     """Return the baseline with the lowest *validation* log-loss, the base rate left out.
 
@@ -154,9 +166,10 @@ def judge_cells(
     -------
     dict
         Cell name to ``validation`` and ``test`` (`Verdict.as_dict`, or None), ``error`` (why there
-        is no verdict, or None), ``best_baseline`` (name or None), and ``points``: for every budget
-        its ``budget``, ``n_parameters``, ``losses`` by part, and the ``uids`` of the records that
-        the losses are from.
+        is no verdict, or None), ``best_baseline`` (name or None), ``selection`` (see
+        `finscale.scaling.selection.selection`), and ``points``: for every budget its ``budget``,
+        ``n_parameters``, ``losses`` by part, and the ``uids`` of the records that the losses are
+        from.
     """
     return {
         cell: _judge_cell(runs, n_bootstrap=n_bootstrap, confidence=confidence, seed=seed)
@@ -167,6 +180,7 @@ def judge_cells(
 def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
     finals = finals_by_budget(records)
     rival = best_baseline(records)
+    base = baselines(records).get(BASE_RATE)
     result: dict[str, Any] = {
         "validation": None,
         "test": None,
@@ -182,9 +196,15 @@ def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
             for budget, runs in finals.items()
         ],
     }
+    result["selection"] = selection(
+        trials_by_budget(records),
+        finals,
+        base_loss=None if base is None else part_loss(base.scores, "validation"),
+        confidence=settings["confidence"],
+        seed=settings["seed"],
+    )
     if not finals:
         return result | {"error": NO_FINALS}
-    base = baselines(records).get(BASE_RATE)
     compared = [run for runs in finals.values() for run in runs]
     compared_scores = [run.scores for run in (*compared, base, rival) if run is not None]
     try:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from finscale.evaluation.metrics import skill
 from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, compare_laws
 from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
@@ -19,7 +22,69 @@ from finscale.scaling.uncertainty import (
 )
 from finscale.scaling.wording import Kind, cautions, extrapolation_warning, n_beating, sentence
 
-__all__ = ["Kind", "Point", "Verdict", "judge"]
+__all__ = ["Kind", "Point", "Verdict", "Weighed", "judge", "weigh"]
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What points say of loss against any one axis; see `weigh`.
+
+    Attributes
+    ----------
+    kind : str
+        "falls", "rises", "no_evidence" or "too_few_points".
+    comparison : Comparison
+        The fits and the AICc table.
+    delta_aicc : float or None
+        AICc of the constant less that of the better power law; None with too few points.
+    intervals : tuple of LawIntervals
+        For the power laws; empty with too few points.
+    """
+
+    kind: Kind
+    comparison: Comparison
+    delta_aicc: float | None
+    intervals: tuple[LawIntervals, ...]
+
+
+def weigh(
+    sizes: npt.ArrayLike,
+    losses: npt.ArrayLike,
+    *,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Weighed:
+    """Weigh power laws against a constant, by the rules that `judge` states.
+
+    Parameters
+    ----------
+    sizes, losses : array_like
+        Values on the axis and losses, shape (P,), positive, one per independent measurement.
+    n_bootstrap, confidence, seed
+        See `judge`.
+
+    Raises
+    ------
+    FitError
+        If the points are not positive finite numbers.
+    """
+    comparison = compare_laws(sizes, losses)
+    if np.unique(np.asarray(sizes, dtype=np.float64)).size < comparison.n_points_needed:
+        return Weighed("too_few_points", comparison, None, ())
+    intervals = tuple(
+        bootstrap_law(
+            comparison.fit_of(law),
+            sizes,
+            n_samples=n_bootstrap,
+            confidence=confidence,
+            seed=seed,
+        )
+        for law in (PowerLaw, PowerLawWithFloor)
+    )
+    delta_aicc = _gain_over_constant(comparison)
+    kind = _kind(delta_aicc, intervals[-1].loss_difference)
+    return Weighed(kind, comparison, delta_aicc, intervals)
 
 
 @dataclass(frozen=True)
@@ -150,23 +215,15 @@ def judge(
     """
     points = sorted_points(points)
     sizes = [point.n_parameters for point in points]
-    comparison = compare_laws(sizes, [point.mean_loss for point in points])
-    intervals: tuple[LawIntervals, ...] = ()
-    delta_aicc = None
-    kind: Kind = "too_few_points"
-    if len(set(sizes)) >= comparison.n_points_needed:
-        intervals = tuple(
-            bootstrap_law(
-                comparison.fit_of(law),
-                sizes,
-                n_samples=n_bootstrap,
-                confidence=confidence,
-                seed=seed,
-            )
-            for law in (PowerLaw, PowerLawWithFloor)
-        )
-        delta_aicc = _gain_over_constant(comparison)
-        kind = _kind(delta_aicc, intervals[-1].loss_difference)
+    weighed = weigh(
+        sizes,
+        [point.mean_loss for point in points],
+        n_bootstrap=n_bootstrap,
+        confidence=confidence,
+        seed=seed,
+    )
+    kind, comparison = weighed.kind, weighed.comparison
+    delta_aicc, intervals = weighed.delta_aicc, weighed.intervals
     best = min(points, key=lambda point: point.mean_loss)
     rivals = [] if base_loss is None else [("the base rate", base_loss)]
     rivals += [] if best_baseline is None else [best_baseline]

@@ -22,7 +22,7 @@ from finscale.machine.device import choose_precision, n_cores, usable_memory_byt
 from finscale.machine.idle import Workload
 from finscale.machine.sampler import Sampler
 from finscale.models.architecture import Architecture
-from finscale.models.cost import count_parameters
+from finscale.models.cost import count_parameters, training_flops_per_sample
 from finscale.progress import Progress, RunStart
 from finscale.records import (
     CellRecord,
@@ -42,7 +42,7 @@ from finscale.search.folds import (
     train_folds,
 )
 from finscale.search.pruning import value_of_fold
-from finscale.search.slots import FORCED, GIVEN_UP, RECORD, n_losses, numbers_of, slot_of
+from finscale.search.slots import DRAWN, FORCED, GIVEN_UP, RECORD, n_losses, numbers_of, slot_of
 from finscale.search.space import suggest
 from finscale.seeds import derive_seed
 from finscale.splits import Split
@@ -312,6 +312,7 @@ class _Attempt:
         self._n_lost = n_losses(self._slot, trials)
         self._attempts = numbers_of(self._slot, trials)
         self._forced = tuple(trial.user_attrs.get(FORCED, {}).get("reasons", ()))
+        self._independent = trial.user_attrs.get(DRAWN, {}).get("independent")
         self._curve: list[CurvePoint] = []
         self._scores: Sequence[FoldScore] = ()
         self._result: TrainingResult | None = None
@@ -399,6 +400,7 @@ class _Attempt:
                 **model_fields(self._job),
                 "trial": self._slot,
                 "forced": self._forced,
+                "independent": False if self._forced else self._independent,
                 "state": state,
                 "reason": reason,
                 "validation_loss": so_far.validation_loss if so_far else None,
@@ -409,6 +411,7 @@ class _Attempt:
                 "best_epoch": so_far.best_epoch if so_far else None,
                 "curve": self._curve,
                 "duration_s": duration_s,
+                "flops": self._flops(),
                 "retries": self._n_lost,
                 "batch_halvings": self._n_halvings,
                 "folds": [_fold_record(score) for score in self._scores],
@@ -435,6 +438,13 @@ class _Attempt:
             reason="",
             duration_s=0.0,
         )
+
+    def _flops(self) -> float:
+        """Return the training FLOPs of the epochs that were finished, of all folds."""
+        n_samples = len(self._run.data.split.train) * len(self._curve)
+        for fold, one in zip(self._folds, self._scores, strict=False):
+            n_samples += len(fold.split.train) * len(one.curve)
+        return float(n_samples * training_flops_per_sample(self._job.architecture, self._job.shape))
 
     def _pooled(self) -> _Outcome:
         scores = self._scores

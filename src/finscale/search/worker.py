@@ -19,7 +19,7 @@ from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
 from finscale.search import leases
 from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
-from finscale.search.proposal import draw_trial
+from finscale.search.proposal import draw_trial, is_independent
 from finscale.search.pruning import make_pruner
 from finscale.search.slots import (
     DRAWN,
@@ -206,7 +206,7 @@ def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRe
         if record.forced:
             attributes[FORCED] = {"reasons": list(record.forced), "parameters": parameters}
         else:
-            attributes[DRAWN] = {"parameters": parameters}
+            attributes[DRAWN] = {"parameters": parameters, "independent": record.independent}
         study.add_trial(
             optuna.trial.create_trial(
                 state=states[record.state],
@@ -259,11 +259,12 @@ def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[Froz
             forced = {"reasons": list(extreme.reasons), "parameters": parameters}
             study.enqueue_trial(parameters, user_attrs={FORCED: forced})
             return
+    slot = len(trials) - sum(map(is_repeat, trials))
     draw = draw_trial(
         settings,
         experiment.architectures,
         seed=derive_seed(run.study.seed, experiment.name),
-        slot=len(trials) - sum(map(is_repeat, trials)),
+        slot=slot,
         n_extremes=len(extremes),
         history=trials,
         tried=[
@@ -273,7 +274,13 @@ def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[Froz
         ],
     )
     parameters = dict(forced_parameters(draw.architecture, draw.recipe))
-    drawn = {"parameters": parameters, "n_redrawn": draw.n_redrawn, "source": draw.source}
+    drawn = {
+        "parameters": parameters,
+        "n_redrawn": draw.n_redrawn,
+        "source": draw.source,
+        "independent": draw.source == "sampler"
+        and is_independent(settings, slot, n_extremes=len(extremes)),
+    }
     study.enqueue_trial(parameters, user_attrs={DRAWN: drawn})
 
 
