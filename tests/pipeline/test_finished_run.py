@@ -47,7 +47,7 @@ def test_every_file_of_the_layout_is_there(finished: RunDirectory) -> None:
     expected = {
         *("study.yaml", "environment.json", "data.json", "search.db", "ledger.jsonl", ".lock"),
         *(".claims.lock", ".records.lock", "queue.txt"),
-        *("experiment_results.csv", "scaling.json", "summary.json", "report.html"),
+        *("experiment_results.csv", "scaling.json", "points.csv", "summary.json", "report.html"),
         "logs/finscale.log",
         f"baselines/{CELL}/{fingerprints[CELL]}_predictions.parquet",
         *(
@@ -237,7 +237,7 @@ def test_reports_and_summaries_cover_the_run(finished: RunDirectory) -> None:
     summary = read_json(finished.summary)
     assert (summary["n_experiments"], summary["n_complete"]) == (2, 2)
     assert summary["failures"] == {}
-    assert read_json(finished.scaling).keys() == {CELL}
+    assert read_json(finished.scaling)["cells"].keys() == {CELL}
     page = finished.report.read_text(encoding="utf-8")
     for budget in ("1.5K", "2.5K"):
         assert budget in page

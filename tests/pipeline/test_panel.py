@@ -33,7 +33,7 @@ def test_every_data_size_has_its_own_experiment_and_verdict(directory: RunDirect
     assert [cell["cell"] for cell in summary["cells"]] == [ONE, TWO]
     assert summary["n_complete"] == 2
     assert set(summary["verdicts"]) == {ONE, TWO}
-    assert read_json(directory.scaling).keys() == {ONE, TWO}
+    assert read_json(directory.scaling)["cells"].keys() == {ONE, TWO}
     sizes = [cell["data_size"]["n_symbols"] for cell in summary["cells"]]
     assert sizes == [1, 2]
 

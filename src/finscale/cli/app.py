@@ -20,6 +20,7 @@ MODULE_OF = {
     ),
     **dict.fromkeys(("preview", "architectures", "doctor"), "plan"),
     "status": "inspect",
+    "points": "points",
     "scripts": "scripts",
     "import-results": "imported",
     "data": "data",

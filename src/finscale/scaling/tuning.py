@@ -101,9 +101,11 @@ def tuning_curve(
     if loss_T.size == 0 or not (np.isfinite(loss_T) & (loss_T > 0)).all():
         raise ValueError(f"need positive, finite losses of one trial or more, got {losses}")
     ks = np.arange(1, 2 * loss_T.size + 1)
-    # The equal-tailed band is nearly as tight as the other, and needs no pool of processes.
+    # The equal-tailed band is nearly as tight as the other, and needs no pool of processes. It is
+    # made for distinct losses; of equal ones, such as failed trials, the order does not matter.
+    distinct_T = np.sort(loss_T) * (1.0 + 1e-12 * np.arange(loss_T.size))
     lower_cdf, point_cdf, upper_cdf = EmpiricalDistribution.confidence_bands(
-        ys=loss_T,
+        ys=distinct_T,
         confidence=confidence,
         a=0.0,
         b=np.inf,
