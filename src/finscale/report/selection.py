@@ -93,7 +93,7 @@ def tuning_figure(selection: Mapping[str, Any]) -> go.Figure | None:
     ]
     figure = small_multiples(titles, x_title="random trials", y_title="log-loss, nats")
     low = min(min(curve["median"]) for curve in curves.values())
-    top = max(curve["median"][0] for curve in curves.values())
+    top = max(max(curve["median"][0], curve["expected"][0]) for curve in curves.values())
     room = 0.15 * (top - low) + 1e-3
     for place, curve in enumerate(curves.values()):
         for trace in _traces(curve, floor=low - room, ceiling=top + room):
@@ -133,8 +133,8 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
 def _traces(curve: Mapping[str, Any], *, floor: float, ceiling: float) -> list[go.Scatter]:
     trials = list(curve["trials"])
     # The band ends at the panel's edge where it has no limit: an area needs a number.
-    low = [max(floor, value) if value is not None else floor for value in curve["low"]]
-    high = [min(ceiling, value) if value is not None else ceiling for value in curve["high"]]
+    low = [floor if value is None else min(max(floor, value), ceiling) for value in curve["low"]]
+    high = [ceiling if value is None else min(ceiling, value) for value in curve["high"]]
     percent = f"{100 * curve['confidence']:g}% band"
     return [
         go.Scatter(
