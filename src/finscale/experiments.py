@@ -12,7 +12,7 @@ from finscale import __version__
 from finscale.errors import LadderError
 from finscale.features.code import NO_VALUES, source_files
 from finscale.features.select import study_features
-from finscale.files import hash_sources
+from finscale.files import hash_bytes, hash_sources
 from finscale.ladder.budgets import Budget, parse_budget
 from finscale.ladder.extremes import Extreme, extremes
 from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
@@ -138,6 +138,12 @@ def plan_experiments(study: Study) -> tuple[Experiment, ...]:
 def code_hash() -> str:
     """Hash the source that makes results; records of other code are not mixed with ours."""
     return hash_sources(Path(__file__).parent, _RESULT_SOURCES)
+
+
+def code_files() -> dict[str, str]:
+    """Return the SHA-256 of every source file that makes results, by its path in the package."""
+    root = Path(__file__).parent
+    return {name: hash_bytes((root / name).read_bytes()) for name in _RESULT_SOURCES}
 
 
 def code_version() -> str:

@@ -86,6 +86,19 @@ class RunDirectory:
         return self.root / "data.json"
 
     @property
+    def data_inputs(self) -> Path:
+        """The data hash of every cell, and the files, settings and code that it came from."""
+        return self.root / "identities" / "data_inputs.json"
+
+    def identity_part(self, part: str, digest: str) -> Path:
+        """Return where it is written what a part of an identity stands for."""
+        return self.root / "identities" / f"{part}_{digest[:16]}.json"
+
+    def machine_logs(self) -> list[Path]:
+        """Return the logs of all workers' machines, sorted."""
+        return sorted((self.root / "logs").glob("machine_*.csv"))
+
+    @property
     def storage(self) -> Path:
         """Optuna's storage."""
         return self.root / "search.db"

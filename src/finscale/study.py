@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, Field, model_validator
@@ -405,14 +405,14 @@ class Study(Settings):
         """Return the study with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-    def training_settings_hash(self) -> str:
-        """Hash the settings that a training run's result depends on, beside its own cell.
+    def training_settings(self) -> dict[str, Any]:
+        """Return the settings that a training run's result depends on, beside its own cell.
 
         Left out are those that decide only how many runs there are (trials, seeds, budgets,
         horizons, tasks), in which order they are tried, or what is made of them afterwards; and
         the data's place, since the bars have a hash of their own.
         """
-        kept = self.model_dump(
+        return self.model_dump(
             mode="json",
             include={
                 "seed": True,
@@ -424,4 +424,7 @@ class Study(Settings):
                 "search": {"space"},
             },
         )
-        return hash_json(kept)
+
+    def training_settings_hash(self) -> str:
+        """Hash the settings that a training run's result depends on."""
+        return hash_json(self.training_settings())

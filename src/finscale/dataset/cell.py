@@ -97,6 +97,7 @@ class CellData:
             "data_size": self.cell.size.model_dump(),
             "base_rate": self.base_rate,
             "data_hash": self.data_hash,
+            "labels_hash": hash_bytes(self.labels_T.astype("<f4").tobytes()),
             "parts": {
                 name: self._describe_part(name) for name in PARTS if len(self.split.part(name))
             },

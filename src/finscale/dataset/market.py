@@ -12,6 +12,7 @@ from finscale.features.build import FeatureMatrix, build_features
 from finscale.features.proof import require_causal
 from finscale.features.registry import Feature
 from finscale.features.select import own_features, study_features
+from finscale.files import hash_bytes
 from finscale.market.bars import OHLCV
 from finscale.market.symbol_bars import SymbolBars
 from finscale.study import Study
@@ -78,6 +79,7 @@ class Market:
             "context": [one.settings.name for one in self.context],
             "context_series": [one.describe() for one in self.context],
             "feature_names": list(self.feature_names),
+            "feature_hashes": self._feature_hashes(),
             "symbols": [one.describe() for one in self.symbols],
             "closes": {
                 one.symbol: {
@@ -86,6 +88,17 @@ class Market:
                 }
                 for one in self.symbols[:_N_DRAWN]
             },
+        }
+
+    def _feature_hashes(self) -> dict[str, str]:
+        """Return a hash of each feature's values, so that it can be said which of them changed."""
+        return {
+            name: hash_bytes(
+                b"".join(
+                    one.features.values[:, column].astype("<f4").tobytes() for one in self.symbols
+                )
+            )[:16]
+            for column, name in enumerate(self.feature_names)
         }
 
 

@@ -82,11 +82,11 @@ class RecordBook:
         """Records of the current study, data, grid and code."""
         return [r for r in self._all if self._identities.get(r.experiment) == r.identity]
 
-    def stale(self) -> dict[str, tuple[str, ...]]:
-        """Return the experiments whose records are all outdated, and what has changed since."""
+    def stale(self) -> dict[str, tuple[Identity, Identity]]:
+        """Return the experiments whose records are all outdated: their newest identity, and ours."""
         current = {record.experiment for record in self.current}
         return {
-            record.experiment: record.identity.differences(self._identities[record.experiment])
+            record.experiment: (record.identity, self._identities[record.experiment])
             for record in self._all
             if record.experiment in self._identities and record.experiment not in current
         }

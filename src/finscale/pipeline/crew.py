@@ -16,7 +16,7 @@ from finscale.machine.guard import STOP_NOW
 from finscale.pipeline.book import RecordBook
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
-from finscale.search.leases import this_worker
+from finscale.search.processes import this_worker
 
 # Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request.
 _ORDERLY = {0, 2, 3, 130}

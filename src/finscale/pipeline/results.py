@@ -12,6 +12,7 @@ import polars as pl
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
+from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
@@ -65,7 +66,10 @@ def write_report(
         data=data,
         scaling=scaling["cells"],
         failures=read_failures(directory, prepared.experiments),
-        stale=book.stale(),
+        stale={
+            name: tuple(change.text for change in explain(directory, old, new, {}))
+            for name, (old, new) in book.stale().items()
+        },
         test_scorings=count_test_scorings(book.all),
     )
     page = render_report(

@@ -26,6 +26,7 @@ from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
+from finscale.pipeline.basis import explain, keep_basis, keep_data_inputs, plan_basis, data_basis
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.crew import Crew, threads_for
 from finscale.pipeline.monitor import monitored, require_fit_machine
@@ -36,7 +37,7 @@ from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
 from finscale.rundir import RunDirectory
-from finscale.search.leases import is_gone, this_worker
+from finscale.search.processes import is_gone, this_worker
 from finscale.search.storage import open_storage
 from finscale.study import Study
 from finscale.study_file import load_study
@@ -188,7 +189,7 @@ def work_on(
     memory_share
         Share of the free memory to plan with.
     leader
-        The process that leads, as :func:`leases.this_worker` names it; where it is gone, stop.
+        The process that leads, as :func:`finscale.search.processes.this_worker` names it; where it is gone, stop.
 
     Raises
     ------
@@ -255,15 +256,21 @@ def _write_inputs(
     """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
     write_text_atomic(directory.study, prepared.study.to_yaml())
     cells = {name: cell.describe() for name, cell in prepared.cells.items()}
-    write_json_atomic(directory.data, prepared.market.describe() | {"cells": cells})
+    described = prepared.market.describe() | {"cells": cells}
+    write_json_atomic(directory.data, described)
+    study = prepared.study
+    basis = {**plan_basis(study, prepared.experiments), **data_basis(study, described)}
+    keep_basis(directory, basis)
+    hashes = {name: cell["data_hash"] for name, cell in cells.items()}
+    keep_data_inputs(directory, study, hashes)
     for text in _data_warnings(prepared):
         progress.message(text)
     for text in _clipped(cells):
         progress.message(text)
-    for name, parts in book.stale().items():
+    for name, (old, new) in book.stale().items():
+        changes = ", ".join(one.text for one in explain(directory, old, new, basis))
         progress.message(
-            f"{name}: earlier records were made with other {', '.join(parts)}; "
-            "they are kept, and not used"
+            f"{name}: earlier records were made with other {changes}; they are kept, and not used"
         )
     if book.damaged_lines:
         progress.message(book.describe_damage())

@@ -10,7 +10,7 @@ from typing import Any
 from finscale.files import read_json, utc_now, write_json_atomic
 from finscale.progress import Progress, RunStart
 from finscale.records import CurvePoint, Record
-from finscale.search.leases import is_gone
+from finscale.search.processes import is_gone
 
 # Often enough to watch, seldom enough to cost nothing.
 _EVERY_S = 2.0

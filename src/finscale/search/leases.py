@@ -10,40 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
-import psutil
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import text
 
 from finscale.files import waiting_lock
+from finscale.search.processes import is_gone
 from finscale.search.slots import RECORD
 
 WORKER = "worker"
 
 log = logging.getLogger(__name__)
-
-
-def this_worker() -> str:
-    """Name this process so that no other, before or after it, has the same name."""
-    process = psutil.Process()
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
-
-
-def is_gone(worker: str) -> bool:
-    """Return whether a worker's process has ended; false where that cannot be known from here."""
-    host, pid, created = worker.rsplit(":", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
-    except psutil.NoSuchProcess:
-        return True
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ class ExperimentRun:
     should_stop
         Asked between runs and after every epoch.
     worker
-        See :func:`finscale.search.leases.this_worker`.
+        See :func:`finscale.search.processes.this_worker`.
     make_folds
         Gives the walk-forward folds of the cell.
     memory_share

@@ -1,0 +1,24 @@
+"""The names of worker processes, and whether they are still there. Needs no Optuna."""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+
+def this_worker() -> str:
+    """Name this process so that no other, before or after it, has the same name."""
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_gone(worker: str) -> bool:
+    """Return whether a worker's process has ended; false where that cannot be known from here."""
+    host, pid, created = worker.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+    except psutil.NoSuchProcess:
+        return True
