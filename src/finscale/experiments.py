@@ -84,6 +84,11 @@ class Experiment:
         return cell_name(self.horizon_bars, self.task, self.size)
 
     @property
+    def extreme_architectures(self) -> tuple[Architecture, ...]:
+        """Those that a search tries first."""
+        return tuple(one.architecture for one in self.extremes)
+
+    @property
     def name(self) -> str:
         """``20M_h1_threshold_1pct``."""
         return f"{self.budget.label}_{self.cell_name}"

@@ -9,7 +9,7 @@ from finscale.errors import RunDirectoryError
 from finscale.files import read_json
 from finscale.pipeline import results
 from finscale.pipeline import work as pipeline_run
-from finscale.pipeline.status import experiment_states
+from finscale.pipeline.status import run_status
 from finscale.rundir import RunDirectory
 from tiny import NAMES, raw_records, run_tiny, tiny_study
 
@@ -45,7 +45,7 @@ def test_the_others_go_on_when_one_experiment_fails(broken: None, tmp_path: Path
     assert outcome.summary["n_complete"] == 1
     # The traceback is for the log.
     assert "RuntimeError: the disk" in outcome.directory.log.read_text(encoding="utf-8")
-    states = experiment_states(tiny_study(), outcome.directory.root)
+    states = run_status(tiny_study(), outcome.directory.root).experiments
     assert [(one.state, one.note) for one in states] == [("failed", "the disk"), ("done", "")]
 
 

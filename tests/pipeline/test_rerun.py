@@ -15,7 +15,7 @@ from finscale.evaluation.metrics import log_loss
 from finscale.evaluation.predictions import read_predictions
 from finscale.files import exclusive_lock, read_json
 from finscale.pipeline import results
-from finscale.pipeline.status import experiment_states
+from finscale.pipeline.status import run_status
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
 from finscale.search import objective
@@ -57,7 +57,7 @@ def lines(directory: RunDirectory) -> list[str]:
 
 
 def states(directory: RunDirectory, changes: dict[str, Any] | None = None) -> dict[str, str]:
-    found = experiment_states(tiny_study(changes), directory.root)
+    found = run_status(tiny_study(changes), directory.root).experiments
     return {one.name: one.state for one in found}
 
 

@@ -97,18 +97,22 @@ def explain(
     """
 
     def content(part: str, digest: str) -> Content | None:
-        if (part, digest) in current:
-            return current[part, digest]
-        try:
-            kept = read_json(directory.identity_part(part, digest))
-        except RunDirectoryError:
-            return None
-        return kept["content"] if kept.get("hash") == digest else None
+        return current.get((part, digest)) or kept_content(directory, part, digest)
 
     return tuple(
         describe_change(part, content(part, getattr(old, part)), content(part, getattr(new, part)))
         for part in old.differences(new)
     )
+
+
+def kept_content(directory: RunDirectory, part: str, digest: str) -> Content | None:
+    """Return what a hash stands for, or None if nobody wrote it down."""
+    try:
+        kept = read_json(directory.identity_part(part, digest))
+        content: Content = kept["content"]
+    except (RunDirectoryError, KeyError):
+        return None
+    return content if kept.get("hash") == digest else None
 
 
 def keep_data_inputs(

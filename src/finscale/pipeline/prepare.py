@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from finscale.dataset.cell import check_schedule
 from finscale.dataset.market import Market, load_market
@@ -34,6 +35,11 @@ class PreparedStudy:
     n_train: dict[str, int]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
+
+    def describe_data(self) -> dict[str, Any]:
+        """Return what data.json holds: the bars, and the parts of every cell."""
+        cells = {name: cell.describe() for name, cell in self.cells.items()}
+        return self.market.describe() | {"cells": cells}
 
 
 def prepare(study: Study) -> PreparedStudy:

@@ -235,11 +235,12 @@ def _work(
     with (
         open_storage(prepared.study.storage or directory.storage) as storage,
         monitored(machine, directory, device, worker=name, stop=stop, progress=progress) as monitor,
+        WorkerStatus(directory.workers, name) as status,
     ):
         worker = make_worker(
             prepared=prepared,
             directory=directory,
-            progress=Tee(progress, WorkerStatus(directory.workers, name)),
+            progress=Tee(progress, status),
             storage=storage,
             device=device,
             name=name,
@@ -255,8 +256,8 @@ def _write_inputs(
 ) -> None:
     """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
     write_text_atomic(directory.study, prepared.study.to_yaml())
-    cells = {name: cell.describe() for name, cell in prepared.cells.items()}
-    described = prepared.market.describe() | {"cells": cells}
+    described = prepared.describe_data()
+    cells = described["cells"]
     write_json_atomic(directory.data, described)
     study = prepared.study
     basis = {**plan_basis(study, prepared.experiments), **data_basis(study, described)}

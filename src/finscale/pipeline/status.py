@@ -1,17 +1,33 @@
-"""How far a run is, from its records alone."""
+"""How far a run is, from its files alone: nothing is locked, written or trained."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finscale.files import read_json
+from finscale.errors import FinscaleError
+from finscale.experiments import Experiment, plan_experiments
+from finscale.files import read_json, utc_now
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.prepare import prepare
-from finscale.records import EnsembleRecord, FinalRecord
+from finscale.pipeline.changes import Change
+from finscale.pipeline.basis import explain
+from finscale.pipeline.eta import Work, time_left_s, total_s
+from finscale.pipeline.machine_log import last_reading
+from finscale.pipeline.queue import read_queue
+from finscale.pipeline.today import Today, look_at_today
+from finscale.pipeline.worker_status import read_worker_status
+from finscale.models.architecture import Architecture
+from finscale.models.cost import training_flops_per_sample
+from finscale.records import EnsembleRecord, FinalRecord, Record, SupplementaryRecord, TrialRecord
 from finscale.rundir import RunDirectory
+from finscale.search.coverage import Coverage, coverage, tried_in
 from finscale.study import Study
+
+# In which a worker finishes the line of the ledger that it is writing.
+_ONE_LINE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,8 @@ class ExperimentState:
     ----------
     state
         ``done``, ``started``, ``waiting``, ``failed`` or ``stale``.
+    time_left_s
+        Estimated; None where nothing was measured, or the experiment failed.
     note
         Why it failed, or what makes it stale.
     """
@@ -33,6 +51,7 @@ class ExperimentState:
     n_finals: int
     best_validation_skill: float | None
     best_architecture: str | None
+    time_left_s: float | None
     note: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,41 +59,251 @@ class ExperimentState:
         return asdict(self)
 
 
-def experiment_states(study: Study, run_dir: Path) -> list[ExperimentState]:
-    """Return the state of every experiment, in the order of the matrix.
+@dataclass(frozen=True)
+class RunStatus:
+    """All that can be said of a run from outside.
+
+    Attributes
+    ----------
+    at
+        When it was looked at, UTC.
+    experiments
+        In the order of the matrix.
+    queue
+        Names of the experiments that are not done, in the order in which they are run.
+    workers
+        As `finscale.pipeline.worker_status.read_worker_status` returns them.
+    time_left_s
+        Of all that has not failed, with the workers that live; None where that is unknown.
+    machine
+        The newest reading of its sensors; None if there is none.
+    last_error
+        ``experiment``, ``what``, ``reason`` and ``at`` of the newest failure.
+    damaged_lines, damage
+        Numbers of ledger lines that cannot be read, from 1; and what to do about them.
+    coverage
+        Experiment to what was tried of its grid.
+    stale
+        Experiment, or cell of baselines, to what has changed since its records.
+    data_problem
+        Why the data cannot be looked at; they are then taken to be unchanged.
+    """
+
+    study: str
+    at: str
+    experiments: tuple[ExperimentState, ...]
+    queue: tuple[str, ...]
+    workers: tuple[dict[str, Any], ...]
+    time_left_s: float | None
+    machine: dict[str, Any] | None
+    last_error: dict[str, str] | None
+    damaged_lines: tuple[int, ...]
+    damage: str
+    coverage: Mapping[str, Coverage]
+    stale: Mapping[str, tuple[Change, ...]]
+    data_problem: str | None
+
+    @property
+    def n_alive(self) -> int:
+        """Workers that are there, as far as can be known."""
+        return sum(one["alive"] is not False for one in self.workers)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to wait for: all is done, or failed and left alone."""
+        states = {one.state for one in self.experiments}
+        return states <= {"done"} or (states <= {"done", "failed"} and self.n_alive == 0)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Sums over the experiments."""
+        states = [one.state for one in self.experiments]
+        return {
+            "n_experiments": len(states),
+            "n_done": states.count("done"),
+            "n_failed": states.count("failed"),
+            "n_stale": states.count("stale"),
+            "n_trials_done": sum(one.n_trials_done for one in self.experiments),
+            "n_trials": sum(one.n_trials for one in self.experiments),
+            "n_workers_alive": self.n_alive,
+            "time_left_s": self.time_left_s,
+            "finished": self.is_finished,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, JSON-ready."""
+        return {
+            "study": self.study,
+            "at": self.at,
+            "experiments": [one.as_dict() for one in self.experiments],
+            "queue": list(self.queue),
+            "workers": list(self.workers),
+            "totals": self.totals,
+            "machine": self.machine,
+            "last_error": self.last_error,
+            "damaged_lines": list(self.damaged_lines),
+            "coverage": {name: one.as_dict() for name, one in self.coverage.items()},
+            "stale": {
+                name: [one.as_dict() for one in changes] for name, changes in self.stale.items()
+            },
+            "data_problem": self.data_problem,
+        }
+
+
+def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunStatus:
+    """Return how far a run is.
+
+    Parameters
+    ----------
+    study
+        The run's own, or another to see what of its records would be stale with it.
+    today
+        What current records have to carry, if that was looked up before.
 
     Raises
     ------
     FinscaleError
-        If it is not a run directory, or its data cannot be had any more.
+        If it is not a run directory, its ledger is of another version, or the study's matrix
+        cannot be planned. That its data cannot be had is no error.
     """
     directory = RunDirectory(run_dir)
     directory.require_run()
-    prepared = prepare(study)
-    book = RecordBook(directory, prepared.identities)
-    stale, current = book.stale(), book.current
-    states = []
-    for experiment in prepared.experiments:
-        name = experiment.name
-        trials, best = book.trials(name), book.best_trial(name)
-        scored = any(isinstance(r, EnsembleRecord) and r.experiment == name for r in current)
-        failure = directory.experiment(name).failure
-        complete = scored and len(trials) >= study.search.n_trials
-        state, note = ("done" if complete else "started" if trials else "waiting"), ""
-        if name in stale:
-            state, note = "stale", f"other {', '.join(stale[name])}"
-        if failure.exists():
-            state, note = "failed", read_json(failure)["reason"]
-        states.append(
-            ExperimentState(
-                name=name,
-                state=state,
-                n_trials_done=len(trials),
-                n_trials=study.search.n_trials,
-                n_finals=sum(isinstance(r, FinalRecord) and r.experiment == name for r in current),
-                best_validation_skill=best.validation_skill if best else None,
-                best_architecture=best.architecture if best else None,
-                note=note,
+    experiments = plan_experiments(study)
+    today = today or look_at_today(study, directory, experiments)
+    workers = tuple(read_worker_status(directory.workers))
+    n_alive = sum(one["alive"] is not False for one in workers)
+    book = RecordBook(directory, today.identities)
+    if book.damaged_lines and n_alive:
+        time.sleep(_ONE_LINE_S)
+        book = RecordBook(directory, today.identities)
+    stale = {
+        name: explain(directory, old, new, today.basis) for name, (old, new) in book.stale().items()
+    }
+    failures = _failures(directory, experiments)
+    found = {one.name: [r for r in book.current if r.experiment == one.name] for one in experiments}
+    works = {
+        one.name: _work(study, one, found[one.name], today.n_train.get(one.cell_name, 1))
+        for one in experiments
+        if one.name not in failures
+    }
+    times = dict(zip(works, time_left_s(list(works.values()), n_alive), strict=True))
+    states = tuple(
+        _state(study, one, book, stale, failures, times.get(one.name)) for one in experiments
+    )
+    done = {one.name for one in states if one.state == "done"}
+    return RunStatus(
+        study=study.name,
+        at=utc_now(),
+        experiments=states,
+        queue=tuple(
+            name
+            for name in read_queue(directory.queue, [one.name for one in experiments])
+            if name not in done
+        ),
+        workers=workers,
+        time_left_s=total_s(list(times.values())),
+        machine=last_reading(directory.machine_logs()),
+        last_error=_last_error(book.current, failures),
+        damaged_lines=tuple(book.damaged_lines),
+        damage=book.describe_damage() if book.damaged_lines else "",
+        coverage={
+            one.name: coverage(
+                one.architectures, tried_in(found[one.name]), one.extreme_architectures
             )
-        )
-    return states
+            for one in experiments
+        },
+        stale=stale,
+        data_problem=today.data_problem,
+    )
+
+
+def _state(
+    study: Study,
+    experiment: Experiment,
+    book: RecordBook,
+    stale: Mapping[str, Sequence[Change]],
+    failures: Mapping[str, Mapping[str, str]],
+    left_s: float | None,
+) -> ExperimentState:
+    name = experiment.name
+    trials, best = book.trials(name), book.best_trial(name)
+    own = [record for record in book.current if record.experiment == name]
+    scored = any(isinstance(record, EnsembleRecord) for record in own)
+    complete = scored and len(trials) >= study.search.n_trials
+    state, note = ("done" if complete else "started" if trials else "waiting"), ""
+    if name in stale:
+        state, note = "stale", f"other {', '.join(one.text for one in stale[name])}"
+    if name in failures:
+        state, note = "failed", failures[name]["reason"]
+    return ExperimentState(
+        name=name,
+        state=state,
+        n_trials_done=len(trials),
+        n_trials=study.search.n_trials,
+        n_finals=sum(isinstance(record, FinalRecord) for record in own),
+        best_validation_skill=best.validation_skill if best else None,
+        best_architecture=best.architecture if best else None,
+        time_left_s=left_s,
+        note=note,
+    )
+
+
+def _work(study: Study, experiment: Experiment, records: Sequence[Record], n_train: int) -> Work:
+    trials = [one for one in records if isinstance(one, TrialRecord)]
+    finals = [one for one in records if isinstance(one, FinalRecord)]
+    # A trial that failed at once says nothing of how long one takes.
+    ran = [one for one in trials if one.state != "failed"]
+
+    def flops(architecture: Architecture, epochs: float) -> float:
+        return training_flops_per_sample(architecture, experiment.shape) * n_train * epochs
+
+    measured = [flops(Architecture.parse(one.architecture), one.recipe["epochs"]) for one in ran]
+    epochs = _mean(study.search.space.epochs)
+    return Work(
+        trials_s=[one.duration_s for one in ran],
+        finals_s=[one.duration_s for one in finals],
+        measured_flops=_mean(measured) if measured else 0.0,
+        planned_flops=_mean([flops(one, epochs) for one in experiment.architectures]),
+        n_trials_left=max(0, study.search.n_trials - len(trials)),
+        n_finals_left=max(0, study.final.n_seeds - len(finals)),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _failures(
+    directory: RunDirectory, experiments: Sequence[Experiment]
+) -> dict[str, dict[str, str]]:
+    """Return reason and time of every experiment that failed when it was last run."""
+    found = {}
+    for one in experiments:
+        try:
+            found[one.name] = read_json(directory.experiment(one.name).failure)
+        except FinscaleError:
+            continue
+    return found
+
+
+def _last_error(
+    records: Sequence[Record], failures: Mapping[str, Mapping[str, str]]
+) -> dict[str, str] | None:
+    errors = [
+        {"experiment": name, "what": "experiment", "reason": one["reason"], "at": one["at"]}
+        for name, one in failures.items()
+    ]
+    for record in records:
+        if isinstance(record, TrialRecord | SupplementaryRecord) and record.state == "failed":
+            what = (
+                f"trial {record.trial}" if isinstance(record, TrialRecord) else f"run {record.run}"
+            )
+            errors.append(
+                {
+                    "experiment": record.experiment,
+                    "what": what,
+                    "reason": record.reason,
+                    "at": record.created_at,
+                }
+            )
+    return max(errors, key=lambda one: one["at"], default=None)

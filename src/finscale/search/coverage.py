@@ -54,6 +54,8 @@ class Coverage:
     ----------
     total
         Of the whole grid.
+    extremes
+        Of those that a search tries first.
     n_trials_by_origin
         Trainings by what asked for them.
     outside
@@ -72,11 +74,13 @@ class Coverage:
     by_dimension: Mapping[str, Mapping[float, Cells]]
     by_shape: Mapping[tuple[int, int], Cells]
     never: tuple[Architecture, ...]
+    extremes: Cells = Cells(0, 0, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the coverage, JSON-ready; architectures by their labels."""
         return {
             **self.total.as_dict(),
+            "extremes": self.extremes.as_dict(),
             "n_trials_by_origin": dict(self.n_trials_by_origin),
             "outside": [one.label for one in self.outside],
             "by_dimension": {
@@ -92,7 +96,9 @@ class Coverage:
 
 
 def coverage(
-    architectures: Iterable[Architecture], tried: Iterable[tuple[Architecture, Origin]]
+    architectures: Iterable[Architecture],
+    tried: Iterable[tuple[Architecture, Origin]],
+    extremes: Iterable[Architecture] = (),
 ) -> Coverage:
     """Compare what was tried with a grid.
 
@@ -102,6 +108,8 @@ def coverage(
         All of the experiment's.
     tried
         One item per training run, and what asked for it. A trial that failed counts: it was tried.
+    extremes
+        Those that a search tries first.
     """
     grid = sorted(set(architectures))
     runs = list(tried)
@@ -126,6 +134,7 @@ def coverage(
         by_dimension={name: grouped(value) for name, value in _DIMENSIONS.items()},
         by_shape=grouped(lambda one: (one.n_layers, one.d_model)),
         never=tuple(one for one in grid if not counts[one]),
+        extremes=cells(sorted(set(extremes))),
     )
 
 
@@ -140,6 +149,13 @@ def tried_in(records: Iterable[Record]) -> list[tuple[Architecture, Origin]]:
     return trials + [
         (Architecture.parse(one.architecture), "supplementary") for one in supplementary_runs(known)
     ]
+
+
+def short_line(found: Coverage) -> str:
+    """Return ``tried 12 of 48 architectures, 9 of 9 extremes``."""
+    total, forced = found.total, found.extremes
+    text = f"tried {total.n_tried} of {total.n} architectures"
+    return f"{text}, {forced.n_tried} of {forced.n} extremes" if forced.n else text
 
 
 def shape_table(found: Coverage) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
