@@ -18,7 +18,12 @@ def print_json(value: Any) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left: int = 1) -> None:
-    """Print a table to standard output.
+    """Print a table to standard output; see :func:`table_text`."""
+    sys.stdout.write(table_text(header, rows, n_left=n_left))
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left: int = 1) -> str:
+    """Return a table as it is printed to standard output.
 
     Parameters
     ----------
@@ -40,4 +45,4 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, n_left:
     console = terminal if terminal.is_terminal else Console(width=240)
     with console.capture() as printed:
         console.print(table)
-    sys.stdout.write(printed.get())
+    return printed.get()

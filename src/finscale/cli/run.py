@@ -11,6 +11,7 @@ from typing import cast
 import typer
 
 from finscale.cli.live import watching
+from finscale.cli.loading import load_run_study
 from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
@@ -19,7 +20,6 @@ from finscale.pipeline.run import RunOutcome, run_study, work_on
 from finscale.pipeline.work import Stage
 from finscale.report.summary import summary_table
 from finscale.rundir import RunDirectory
-from finscale.study import Study
 from finscale.study_file import load_study
 
 OUT = typer.Option(None, help="Run directory.", show_default="runs/NAME")
@@ -152,19 +152,6 @@ def _resumable(run_dir: Path) -> Iterator[None]:
         raise StopRequestedError(
             f"{what}; everything finished is kept; go on with: {command}"
         ) from error
-
-
-def load_run_study(run_dir: Path) -> Study:
-    """Return the study of a run directory.
-
-    Raises
-    ------
-    RunDirectoryError
-        If it is not a run directory.
-    """
-    directory = RunDirectory(run_dir)
-    directory.require_run()
-    return load_study(directory.study)
 
 
 def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
+from finscale.cli.loading import load_run_study
 from finscale.cli.options import JSON, SET
 from finscale.cli.output import print_json
-from finscale.cli.run import load_run_study
 from finscale.errors import StudyError
 from finscale.rundir import RunDirectory
 from finscale.scripts.generate import search_scripts, training_scripts, write_scripts

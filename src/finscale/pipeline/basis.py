@@ -115,9 +115,7 @@ def kept_content(directory: RunDirectory, part: str, digest: str) -> Content | N
     return content if kept.get("hash") == digest else None
 
 
-def keep_data_inputs(
-    directory: RunDirectory, study: Study, data_hashes: Mapping[str, str]
-) -> None:
+def keep_data_inputs(directory: RunDirectory, study: Study, data_hashes: Mapping[str, str]) -> None:
     """Write down what the data of every cell came from."""
     files = {str(path): _file_state(path, _hash) for path in _data_files(study)}
     write_json_atomic(
@@ -144,6 +142,22 @@ def kept_data_hashes(directory: RunDirectory, study: Study) -> tuple[dict[str, s
         and all(_is_same(Path(path), state) for path, state in kept["files"].items())
     )
     return hashes, same
+
+
+def data_file_times(study: Study) -> tuple[tuple[str, int, int] | None, ...]:
+    """Return path, size and time of every file of the data; None for one that is not there."""
+    try:
+        return tuple(_times(path) for path in _data_files(study))
+    except FinscaleError:
+        return (None,)
+
+
+def _times(path: Path) -> tuple[str, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 def _bars(one: Mapping[str, Any], pinned: int | None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class RecordBook:
         return [r for r in self._all if self._identities.get(r.experiment) == r.identity]
 
     def stale(self) -> dict[str, tuple[Identity, Identity]]:
-        """Return the experiments whose records are all outdated: their newest identity, and ours."""
+        """Return the experiments whose records are all outdated: newest identity, and ours."""
         current = {record.experiment for record in self.current}
         return {
             record.experiment: (record.identity, self._identities[record.experiment])

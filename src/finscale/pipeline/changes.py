@@ -183,4 +183,6 @@ def _bars(one: Mapping[str, Any]) -> str:
 
 
 def _rows(part: Mapping[str, Any] | None) -> str:
-    return f"{part['n']:,} rows from {part['first_date']} to {part['last_date']}" if part else "none"
+    return (
+        f"{part['n']:,} rows from {part['first_date']} to {part['last_date']}" if part else "none"
+    )

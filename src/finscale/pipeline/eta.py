@@ -83,9 +83,7 @@ def _trial_s(work: Work, measured: Sequence[Work]) -> float | None:
         return _mean(work.trials_s)
     if not measured:
         return None
-    nearest = min(
-        measured, key=lambda one: abs(math.log(one.measured_flops / work.planned_flops))
-    )
+    nearest = min(measured, key=lambda one: abs(math.log(one.measured_flops / work.planned_flops)))
     return _mean(nearest.trials_s) * work.planned_flops / nearest.measured_flops
 
 

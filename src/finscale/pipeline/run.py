@@ -26,7 +26,7 @@ from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
-from finscale.pipeline.basis import explain, keep_basis, keep_data_inputs, plan_basis, data_basis
+from finscale.pipeline.basis import data_basis, explain, keep_basis, keep_data_inputs, plan_basis
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.crew import Crew, threads_for
 from finscale.pipeline.monitor import monitored, require_fit_machine
@@ -189,7 +189,7 @@ def work_on(
     memory_share
         Share of the free memory to plan with.
     leader
-        The process that leads, as :func:`finscale.search.processes.this_worker` names it; where it is gone, stop.
+        The process that leads, as `search.processes.this_worker` names it; where it is gone, stop.
 
     Raises
     ------

@@ -11,16 +11,16 @@ from typing import Any
 from finscale.errors import FinscaleError
 from finscale.experiments import Experiment, plan_experiments
 from finscale.files import read_json, utc_now
+from finscale.models.architecture import Architecture
+from finscale.models.cost import training_flops_per_sample
+from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import Change
-from finscale.pipeline.basis import explain
 from finscale.pipeline.eta import Work, time_left_s, total_s
 from finscale.pipeline.machine_log import last_reading
 from finscale.pipeline.queue import read_queue
 from finscale.pipeline.today import Today, look_at_today
 from finscale.pipeline.worker_status import read_worker_status
-from finscale.models.architecture import Architecture
-from finscale.models.cost import training_flops_per_sample
 from finscale.records import EnsembleRecord, FinalRecord, Record, SupplementaryRecord, TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.search.coverage import Coverage, coverage, tried_in
@@ -188,7 +188,15 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
     }
     times = dict(zip(works, time_left_s(list(works.values()), n_alive), strict=True))
     states = tuple(
-        _state(study, one, book, stale, failures, times.get(one.name)) for one in experiments
+        _state(
+            study,
+            name,
+            book,
+            changes=stale.get(name, ()),
+            failure=failures.get(name),
+            left_s=times.get(name),
+        )
+        for name in found
     )
     done = {one.name for one in states if one.state == "done"}
     return RunStatus(
@@ -219,22 +227,22 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
 
 def _state(
     study: Study,
-    experiment: Experiment,
+    name: str,
     book: RecordBook,
-    stale: Mapping[str, Sequence[Change]],
-    failures: Mapping[str, Mapping[str, str]],
+    *,
+    changes: Sequence[Change],
+    failure: Mapping[str, str] | None,
     left_s: float | None,
 ) -> ExperimentState:
-    name = experiment.name
     trials, best = book.trials(name), book.best_trial(name)
     own = [record for record in book.current if record.experiment == name]
     scored = any(isinstance(record, EnsembleRecord) for record in own)
     complete = scored and len(trials) >= study.search.n_trials
     state, note = ("done" if complete else "started" if trials else "waiting"), ""
-    if name in stale:
-        state, note = "stale", f"other {', '.join(one.text for one in stale[name])}"
-    if name in failures:
-        state, note = "failed", failures[name]["reason"]
+    if changes:
+        state, note = "stale", f"other {', '.join(one.text for one in changes)}"
+    if failure is not None:
+        state, note = "failed", failure["reason"]
     return ExperimentState(
         name=name,
         state=state,

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from finscale.errors import FinscaleError
 from finscale.experiments import Experiment, code_hash
 from finscale.files import Ledger
-from finscale.pipeline.basis import Basis, data_basis, kept_content, kept_data_hashes, plan_basis
+from finscale.pipeline.basis import (
+    Basis,
+    data_basis,
+    data_file_times,
+    kept_content,
+    kept_data_hashes,
+    plan_basis,
+)
 from finscale.records import Identity, read_records
 from finscale.rundir import RunDirectory
 from finscale.study import Study
@@ -72,6 +79,11 @@ def look_at_today(
         if content is not None:
             n_train[cell] = content["parts"]["train"]["n"]
     return Today(identities, basis, n_train, problem)
+
+
+def seen_state(study: Study) -> tuple[str, tuple[tuple[str, int, int] | None, ...]]:
+    """Return what :func:`look_at_today` depends on, to see whether it has to look again."""
+    return study.to_yaml(), data_file_times(study)
 
 
 def _recorded_hashes(ledger: Ledger) -> dict[str, str]:
