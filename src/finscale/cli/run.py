@@ -16,6 +16,7 @@ from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.files import exclusive_lock, write_text_atomic
+from finscale.pipeline.changes import describe_stale
 from finscale.pipeline.run import RunOutcome, run_study, work_on
 from finscale.pipeline.work import Stage
 from finscale.report.summary import summary_table
@@ -32,6 +33,9 @@ STAGE = typer.Option(
     ["search", "train", "evaluate"], "--stage", help="search, train or evaluate; may be repeated."
 )
 WORKERS = typer.Option(1, min=1, help="Processes that share the work.")
+INCLUDE_STALE = typer.Option(
+    False, help="Take the newest stale records where an experiment has no current ones."
+)
 PLAIN = typer.Option(False, help="Plain lines of progress even in a terminal.")
 
 
@@ -121,20 +125,41 @@ def evaluate(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON)
     _run_stages(run_dir, ("evaluate",), plain=plain, as_json=as_json)
 
 
-def fit(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
+def fit(
+    run_dir: Path = RUN_DIR,
+    include_stale: bool = INCLUDE_STALE,
+    plain: bool = PLAIN,
+    as_json: bool = JSON,
+) -> None:
     """Fit the scaling laws to a run's records."""
-    _run_stages(run_dir, ("fit",), plain=plain, as_json=as_json)
+    _run_stages(run_dir, ("fit",), include_stale=include_stale, plain=plain, as_json=as_json)
 
 
-def report(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
+def report(
+    run_dir: Path = RUN_DIR,
+    include_stale: bool = INCLUDE_STALE,
+    plain: bool = PLAIN,
+    as_json: bool = JSON,
+) -> None:
     """Fit the scaling laws, and write summary and report anew."""
-    _run_stages(run_dir, ("fit", "report"), plain=plain, as_json=as_json)
+    _run_stages(
+        run_dir, ("fit", "report"), include_stale=include_stale, plain=plain, as_json=as_json
+    )
 
 
-def _run_stages(run_dir: Path, stages: Sequence[Stage], *, plain: bool, as_json: bool) -> None:
+def _run_stages(
+    run_dir: Path,
+    stages: Sequence[Stage],
+    *,
+    include_stale: bool = False,
+    plain: bool,
+    as_json: bool,
+) -> None:
     study = load_run_study(run_dir)
     with watching(plain=plain) as progress, _resumable(run_dir):
-        outcome = run_study(study, run_dir, stages=stages, progress=progress)
+        outcome = run_study(
+            study, run_dir, stages=stages, include_stale=include_stale, progress=progress
+        )
     _conclude(outcome, as_json=as_json)
 
 
@@ -161,6 +186,8 @@ def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:
     elif outcome.summary is not None:
         header, rows = summary_table(outcome.summary)
         print_table(header, rows, n_left=2)
+        for line in describe_stale(outcome.summary["included_stale"]):
+            typer.echo(f"\nCAUTION: stale records are included: {line}")
         for cell, verdict in outcome.summary["verdicts"].items():
             typer.echo(f"\n{cell}: {verdict['headline']}")
         typer.echo(f"\nreport: {outcome.directory.report}")

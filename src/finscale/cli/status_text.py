@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finscale.cli.output import table_text
-from finscale.pipeline.changes import named
+from finscale.pipeline.changes import describe_stale, named
 from finscale.pipeline.status import ExperimentState, RunStatus
 from finscale.rundir import RunDirectory
 from finscale.search.coverage import short_line
@@ -131,10 +131,8 @@ def _remarks(status: RunStatus) -> list[str]:
             f"data: {status.data_problem} (whether they have changed cannot be seen; "
             "records are judged by the data of the last start)"
         )
-    lines += [
-        f"stale: {name}: made with other {', '.join(one.text for one in changes)}"
-        for name, changes in status.stale.items()
-    ]
+    stale = {name: [one.text for one in changes] for name, changes in status.stale.items()}
+    lines += [f"stale: {line}" for line in describe_stale(stale)]
     return lines
 
 

@@ -45,6 +45,8 @@ class RecordBook:
 
     Attributes
     ----------
+    identities
+        As given.
     damaged_lines
         Numbers of the ledger's lines that cannot be read, from 1.
 
@@ -56,7 +58,7 @@ class RecordBook:
 
     def __init__(self, directory: RunDirectory, identities: Mapping[str, Identity]) -> None:
         self._directory = directory
-        self._identities = identities
+        self.identities = identities
         self._all: list[Record] = []
         self._uids: set[str] = set()
         self._size = 0
@@ -80,15 +82,15 @@ class RecordBook:
     @property
     def current(self) -> list[Record]:
         """Records of the current study, data, grid and code."""
-        return [r for r in self._all if self._identities.get(r.experiment) == r.identity]
+        return [r for r in self._all if self.identities.get(r.experiment) == r.identity]
 
     def stale(self) -> dict[str, tuple[Identity, Identity]]:
         """Return the experiments whose records are all outdated: newest identity, and ours."""
         current = {record.experiment for record in self.current}
         return {
-            record.experiment: (record.identity, self._identities[record.experiment])
+            record.experiment: (record.identity, self.identities[record.experiment])
             for record in self._all
-            if record.experiment in self._identities and record.experiment not in current
+            if record.experiment in self.identities and record.experiment not in current
         }
 
     @property

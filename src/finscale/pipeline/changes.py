@@ -131,6 +131,22 @@ def named(names: Iterable[str], *, separator: str = ", ") -> str:
     return separator.join(every[:_N_NAMED]) + more
 
 
+def describe_stale(stale: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line for all that is stale for the same reasons.
+
+    Parameters
+    ----------
+    stale
+        Experiment or cell to what has changed since its records, in words.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, changes in stale.items():
+        alike.setdefault(tuple(changes), []).append(name)
+    return [
+        f"{named(names)}: made with other {', '.join(changes)}" for changes, names in alike.items()
+    ]
+
+
 def _flat(settings: Content, place: str = "") -> dict[str, Any]:
     """Return the leaves of nested settings by their dotted path."""
     flat: dict[str, Any] = {}

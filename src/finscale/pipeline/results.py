@@ -12,34 +12,44 @@ import polars as pl
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
-from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.selection import Selection
 from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
 from finscale.scaling.axes import COLUMNS, point_rows
 from finscale.scaling.axis_laws import axis_laws
-from finscale.scaling.ledger import count_test_scorings, judge_cells
+from finscale.scaling.ledger import by_cell, count_test_scorings, judge_cells
+from finscale.search.coverage import coverage, tried_in
 from finscale.seeds import derive_seed
 from finscale.study import Study
 
 
-def fit_laws(study: Study, directory: RunDirectory, book: RecordBook) -> dict[str, Any]:
-    """Fit loss against every axis, and write ``scaling.json`` and ``points.csv``."""
+def fit_laws(study: Study, directory: RunDirectory, selection: Selection) -> dict[str, Any]:
+    """Fit loss against every axis, and write ``scaling.json`` and ``points.csv``.
+
+    Each cell says in ``stale`` which of its records are, if such were asked for.
+    """
     settings: dict[str, Any] = {
         "n_bootstrap": study.scaling.n_bootstrap,
         "confidence": study.scaling.confidence,
         "seed": derive_seed(study.seed, "bootstrap"),
     }
+    records = selection.book.current
     data = read_json(directory.data) if directory.data.exists() else {"cells": {}}
-    points = point_rows(study, book.current, data)
-    scaling = {
-        "cells": judge_cells(book.current, **settings),
-        "axes": axis_laws(points, **settings),
-    }
+    points = point_rows(study, records, data)
+    cells = judge_cells(records, **settings)
+    for cell, runs in by_cell(records).items():
+        names = {record.experiment for record in runs}
+        cells[cell]["stale"] = {
+            name: list(changes)
+            for name, changes in selection.included_stale.items()
+            if name in names
+        }
+    scaling = {"cells": cells, "axes": axis_laws(points, **settings)}
     write_json_atomic(directory.scaling, scaling)
     write_text_atomic(directory.points, points_csv(points))
     return scaling
@@ -55,22 +65,30 @@ def points_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_report(
-    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
+    prepared: PreparedStudy, directory: RunDirectory, selection: Selection
 ) -> dict[str, Any]:
     """Write ``summary.json`` and ``report.html``, and return the summary."""
     data = read_json(directory.data)
     scaling = read_json(directory.scaling)
+    book = selection.book
+    tried = {
+        one.name: coverage(
+            one.architectures,
+            tried_in(record for record in book.current if record.experiment == one.name),
+            one.extreme_architectures,
+        )
+        for one in prepared.experiments
+    }
     summary = build_summary(
         prepared.study,
         book.current,
         data=data,
         scaling=scaling["cells"],
         failures=read_failures(directory, prepared.experiments),
-        stale={
-            name: tuple(change.text for change in explain(directory, old, new, {}))
-            for name, (old, new) in book.stale().items()
-        },
+        stale=selection.stale,
         test_scorings=count_test_scorings(book.all),
+        coverage=tried,
+        included_stale=selection.included_stale,
     )
     page = render_report(
         ReportInput(
@@ -83,6 +101,7 @@ def write_report(
             environment=read_json(directory.environment),
             records=book.current,
             predictions=_predictions(prepared, directory, book),
+            coverage=tried,
         )
     )
     write_json_atomic(directory.summary, summary)
@@ -103,14 +122,14 @@ def _predictions(
     scored = {r.experiment for r in book.current if isinstance(r, EnsembleRecord)}
     frames: dict[str, list[pl.DataFrame]] = {}
     for cell in prepared.cells:
-        path = directory.baseline_predictions(cell, prepared.identities[cell].fingerprint)
+        path = directory.baseline_predictions(cell, book.identities[cell].fingerprint)
         if path.exists():
             frames.setdefault(cell, []).append(read_predictions(path))
     for experiment in prepared.experiments:
         files = directory.experiment(experiment.name)
         held = held_predictions(files) if experiment.name in scored else None
         # They may be those of other settings: an experiment left out since would mix them in.
-        if held is not None and held[0] == prepared.identities[experiment.name]:
+        if held is not None and held[0] == book.identities[experiment.name]:
             frame = read_predictions(files.predictions)
             frames.setdefault(experiment.cell_name, []).append(frame)
     return {cell: pl.concat(parts) for cell, parts in frames.items()}

@@ -26,13 +26,22 @@ from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
-from finscale.pipeline.basis import data_basis, explain, keep_basis, keep_data_inputs, plan_basis
+from finscale.pipeline.basis import (
+    Basis,
+    data_basis,
+    explain,
+    keep_basis,
+    keep_data_inputs,
+    plan_basis,
+)
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.changes import describe_stale
 from finscale.pipeline.crew import Crew, threads_for
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
 from finscale.pipeline.results import fit_laws, read_failures, write_report
+from finscale.pipeline.selection import select
 from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
@@ -76,6 +85,7 @@ def run_study(
     n_workers: int = 1,
     launcher: Launcher | None = None,
     progress: Progress | None = None,
+    include_stale: bool = False,
 ) -> RunOutcome:
     """Run a study, or go on with it: what is finished is kept and not run twice.
 
@@ -93,6 +103,8 @@ def run_study(
         Patterns of the experiments to run first; others follow in the order of the matrix.
     n_workers
         Processes that share the work.
+    include_stale
+        Fit and report the newest stale records of experiments that have no current ones.
     launcher
         What starts them; None: as processes of this machine.
 
@@ -157,13 +169,15 @@ def run_study(
                     )
     # A run made elsewhere, or still under way, can be fitted and reported here.
     book = RecordBook(directory, prepared.identities)
+    if "report" in stages and not directory.data.exists():
+        _write_inputs(prepared, directory, book, progress)
+    basis = _basis(prepared, prepared.describe_data()) if book.stale() else {}
+    selection = select(directory, book, basis, include_stale=include_stale)
+    for line in describe_stale(selection.included_stale):
+        progress.message(f"CAUTION: stale records are included: {line}")
     if "fit" in stages:
-        fit_laws(study, directory, book)
-    summary = None
-    if "report" in stages:
-        if not directory.data.exists():
-            _write_inputs(prepared, directory, book, progress)
-        summary = write_report(prepared, directory, book)
+        fit_laws(study, directory, selection)
+    summary = write_report(prepared, directory, selection) if "report" in stages else None
     return RunOutcome(directory, summary, failures)
 
 
@@ -259,11 +273,10 @@ def _write_inputs(
     described = prepared.describe_data()
     cells = described["cells"]
     write_json_atomic(directory.data, described)
-    study = prepared.study
-    basis = {**plan_basis(study, prepared.experiments), **data_basis(study, described)}
+    basis = _basis(prepared, described)
     keep_basis(directory, basis)
     hashes = {name: cell["data_hash"] for name, cell in cells.items()}
-    keep_data_inputs(directory, study, hashes)
+    keep_data_inputs(directory, prepared.study, hashes)
     for text in _data_warnings(prepared):
         progress.message(text)
     for text in _clipped(cells):
@@ -275,6 +288,12 @@ def _write_inputs(
         )
     if book.damaged_lines:
         progress.message(book.describe_damage())
+
+
+def _basis(prepared: PreparedStudy, described: Mapping[str, Any]) -> Basis:
+    """Return what the hashes of the current identities stand for."""
+    study = prepared.study
+    return {**plan_basis(study, prepared.experiments), **data_basis(study, described)}
 
 
 def _data_warnings(prepared: PreparedStudy) -> list[str]:

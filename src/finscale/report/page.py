@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -17,6 +17,8 @@ from plotly.offline import get_plotlyjs
 
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
+from finscale.report.coverage_figure import coverage_figure
+from finscale.report.coverage_table import coverage_table
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
@@ -29,6 +31,7 @@ from finscale.report.selection import (
 )
 from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
+from finscale.search.coverage import Coverage
 from finscale.study import Study
 
 # A drift in the event rate that would score less than this is not worth a sentence.
@@ -66,6 +69,8 @@ class ReportInput:
     predictions
         Predictions by cell, such as ``h1_threshold_1pct``; a budget's seed average and the
         baselines have a null seed.
+    coverage
+        Experiment name to what was tried of its grid.
     """
 
     study: Study
@@ -77,6 +82,7 @@ class ReportInput:
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
     axes: Sequence[Mapping[str, Any]] = ()
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,12 +161,23 @@ def _section(
 ) -> dict[str, Any]:
     judged = report.scaling.get(cell["cell"])
     has_verdict = judged is not None and judged["error"] is None
+    tried = {
+        label: report.coverage[f"{label}_{cell['cell']}"]
+        for label in cell["budgets"]
+        if f"{label}_{cell['cell']}" in report.coverage
+    }
     return {
         "cell": cell,
+        "coverage": coverage_table(tried) if tried else None,
         "size": data_size_words(cell, report.summary["cells"]),
         "verdict": report.summary["verdicts"][cell["cell"]],
         "judged": judged if has_verdict else None,
-        "plots": _plots(report, cell, judged, records),
+        "plots": _plots(report, cell, judged, records)
+        + (
+            [_keyed(cell["cell"], "coverage", coverage_figure(tried), _COVERAGE_TEXT)]
+            if tried
+            else []
+        ),
         "scores": tables.score_table(cell),
         "chosen": _chosen(cell),
         "by_symbol": _by_symbol(report, cell),
@@ -283,6 +300,11 @@ _DATA_SIZE_TEXT = (
     "Lower is better: a line that falls to the right says that more data helped, if it falls by "
     "more than the bars, which reach from the best to the worst seed; thin grey lines are the "
     "baselines, trained on the same rows."
+)
+_COVERAGE_TEXT = (
+    "Every depth and width of the grids: where a marker is open no run had it, so that the search "
+    "says nothing of it; the darker a filled one, the more of its choices of heads and "
+    "feed-forward ratio were tried. Point at a marker for the counts."
 )
 _ARCHITECTURE_TEXT = (
     "Every trial that has a loss by width and depth, darker is better; a ring marks the best trial "

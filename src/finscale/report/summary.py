@@ -19,6 +19,7 @@ from finscale.scaling.ledger import (
     by_cell,
 )
 from finscale.scaling.selection import selection_cautions
+from finscale.search.coverage import Coverage
 from finscale.study import DataSize, Study, cell_name
 
 QUESTION = (
@@ -47,6 +48,8 @@ def build_summary(
     failures: Mapping[str, str],
     stale: Mapping[str, tuple[str, ...]],
     test_scorings: Mapping[str, int],
+    coverage: Mapping[str, Coverage] | None = None,
+    included_stale: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Any]:
     """Summarise a run, ready for JSON.
 
@@ -67,6 +70,11 @@ def build_summary(
     test_scorings
         Experiment name to how often its test rows were scored, by any settings; see
         `finscale.scaling.ledger.count_test_scorings`.
+    coverage
+        Experiment name to what was tried of its grid.
+    included_stale
+        Experiment or cell name to what has changed since its records, which are among ``records``
+        all the same because somebody asked for it.
 
     Returns
     -------
@@ -86,7 +94,8 @@ def build_summary(
         ``collapsed_on`` names the parts on which the seed average (before there is one: every seed)
         shows no resolution. ``n_test_scorings`` counts the recipes and settings that were ever
         scored on test; above 1 the test part is no longer untouched. ``flags`` says in words what
-        a reader of the numbers has to know.
+        a reader of the numbers has to know. ``coverage`` is what was tried of the budget's grid, as
+        `finscale.search.coverage.Coverage.as_dict` has it.
     """
     grouped = by_cell(records)
     cells = [
@@ -100,6 +109,7 @@ def build_summary(
             failures=failures,
             stale=stale,
             test_scorings=test_scorings,
+            coverage=coverage or {},
         )
         for task in study.tasks
         for size in study.sizes()
@@ -115,6 +125,7 @@ def build_summary(
         "cells": cells,
         "failures": dict(failures),
         "stale": {name: list(parts) for name, parts in stale.items()},
+        "included_stale": {name: list(parts) for name, parts in (included_stale or {}).items()},
     }
 
 
@@ -151,23 +162,39 @@ def _verdict(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[
     error = NO_FINALS if judged is None else judged["error"]
     if judged is None or error is not None:
         headline = f"No verdict: {error}."
-        return {"kind": "no_result", "headline": headline, "cautions": [], "on_validation": None}
+        cautions = _stale_cautions(judged or {})
+        return {
+            "kind": "no_result",
+            "headline": headline,
+            "cautions": cautions,
+            "on_validation": None,
+        }
     trained = {label: budget for label, budget in cell["budgets"].items() if budget["seeds"]}
     return {
         "kind": judged["test"]["kind"],
         "headline": judged["test"]["sentence"],
         "cautions": [
-            f"{label} is in the fit but {flag}"
-            for label, budget in trained.items()
-            for flag in budget["flags"]
-            if flag.startswith("collapsed") or flag == "unfinished"
-        ]
-        + selection_cautions(judged["selection"]),
+            *_stale_cautions(judged),
+            *(
+                f"{label} is in the fit but {flag}"
+                for label, budget in trained.items()
+                for flag in budget["flags"]
+                if flag.startswith("collapsed") or flag == "unfinished"
+            ),
+            *selection_cautions(judged["selection"]),
+        ],
         "on_validation": {
             "kind": judged["validation"]["kind"],
             "sentence": judged["validation"]["sentence"],
         },
     }
+
+
+def _stale_cautions(judged: Mapping[str, Any]) -> list[str]:
+    return [
+        f"STALE: the records of {name} were made with other {', '.join(changes)}"
+        for name, changes in judged.get("stale", {}).items()
+    ]
 
 
 def _cell(
@@ -181,6 +208,7 @@ def _cell(
     failures: Mapping[str, str],
     stale: Mapping[str, tuple[str, ...]],
     test_scorings: Mapping[str, int],
+    coverage: Mapping[str, Coverage],
 ) -> dict[str, Any]:
     name = cell_name(horizon_bars, task, size)
     described = data.get("cells", {}).get(name, {})
@@ -195,7 +223,7 @@ def _cell(
             failure=failures.get(experiment),
             changed=stale.get(experiment, ()),
             n_test_scorings=test_scorings.get(experiment, 0),
-        )
+        ) | {"coverage": coverage[experiment].as_dict() if experiment in coverage else None}
     return {
         "cell": name,
         "horizon_bars": horizon_bars,

@@ -190,15 +190,20 @@ def describe(found: Coverage) -> str:
     """Return the coverage in one line."""
     total = found.total
     origins = ", ".join(f"{n} {origin}" for origin, n in found.n_trials_by_origin.items())
-    untouched = [
+    never = untouched(found)
+    text = f"{total.n_tried} of {total.n} architectures tried in {count(total.n_trials, 'run')}"
+    text += f" ({origins})" if origins else ""
+    return f"{text}; never: {', '.join(never)}" if never else text
+
+
+def untouched(found: Coverage) -> list[str]:
+    """Return the values of the grid's dimensions that no run had: ``n_layers 96``."""
+    return [
         f"{name} {value:g}"
         for name, values in found.by_dimension.items()
         for value, cells in values.items()
         if cells.n_tried == 0
     ]
-    text = f"{total.n_tried} of {total.n} architectures tried in {count(total.n_trials, 'run')}"
-    text += f" ({origins})" if origins else ""
-    return f"{text}; never: {', '.join(untouched)}" if untouched else text
 
 
 def count(number: int, noun: str) -> str:
