@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from finscale.dataset.cell import check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
+from finscale.pipeline.basis import Basis, data_basis, plan_basis
 from finscale.pipeline.cells import Cells
 from finscale.records import Identity
 from finscale.search.pruning import make_pruner
@@ -40,6 +42,10 @@ class PreparedStudy:
         """Return what data.json holds: the bars, and the parts of every cell."""
         cells = {name: cell.describe() for name, cell in self.cells.items()}
         return self.market.describe() | {"cells": cells}
+
+    def basis(self, described: Mapping[str, Any]) -> Basis:
+        """Return what the hashes of the identities stand for; takes what describe_data returns."""
+        return {**plan_basis(self.study, self.experiments), **data_basis(self.study, described)}
 
 
 def prepare(study: Study) -> PreparedStudy:

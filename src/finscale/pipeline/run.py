@@ -27,12 +27,9 @@ from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
 from finscale.pipeline.basis import (
-    Basis,
-    data_basis,
     explain,
     keep_basis,
     keep_data_inputs,
-    plan_basis,
 )
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import describe_stale
@@ -171,7 +168,7 @@ def run_study(
     book = RecordBook(directory, prepared.identities)
     if "report" in stages and not directory.data.exists():
         _write_inputs(prepared, directory, book, progress)
-    basis = _basis(prepared, prepared.describe_data()) if book.stale() else {}
+    basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
     selection = select(directory, book, basis, include_stale=include_stale)
     for line in describe_stale(selection.included_stale):
         progress.message(f"CAUTION: stale records are included: {line}")
@@ -273,7 +270,7 @@ def _write_inputs(
     described = prepared.describe_data()
     cells = described["cells"]
     write_json_atomic(directory.data, described)
-    basis = _basis(prepared, described)
+    basis = prepared.basis(described)
     keep_basis(directory, basis)
     hashes = {name: cell["data_hash"] for name, cell in cells.items()}
     keep_data_inputs(directory, prepared.study, hashes)
@@ -288,12 +285,6 @@ def _write_inputs(
         )
     if book.damaged_lines:
         progress.message(book.describe_damage())
-
-
-def _basis(prepared: PreparedStudy, described: Mapping[str, Any]) -> Basis:
-    """Return what the hashes of the current identities stand for."""
-    study = prepared.study
-    return {**plan_basis(study, prepared.experiments), **data_basis(study, described)}
 
 
 def _data_warnings(prepared: PreparedStudy) -> list[str]:
