@@ -202,28 +202,3 @@ def test_doctor_names_what_is_not_in_order(
     assert "pip install 'finscale[none]': nothing" in finished.out
     assert "disk" in finished.err
     assert "Traceback" not in finished.err
-
-
-# --- status -------------------------------------------------------------------------------------
-
-
-def test_status_of_a_finished_run(finscale: CommandLine, finished: RunDirectory) -> None:
-    states = document(finscale("status", finished.root, "--json").out)
-    assert [(one["name"], one["state"]) for one in states] == [(name, "done") for name in NAMES]
-    for one in states:
-        best = read_json(finished.experiment(one["name"]).best)
-        assert one["n_trials_done"] == one["n_trials"] == 4
-        assert one["n_finals"] == 3
-        assert one["best_validation_skill"] == best["validation_skill"]
-    table = finscale("status", finished.root).out
-    assert all(name in table for name in NAMES)
-
-
-def test_status_of_a_run_that_has_just_begun(
-    finscale: CommandLine, tmp_path: Path, copied: RunDirectory
-) -> None:
-    copied.ledger.path.unlink()
-    states = document(finscale("status", copied.root, "--json").out)
-    assert [one["state"] for one in states] == ["waiting", "waiting"]
-    assert states[0]["best_architecture"] is None
-    assert finscale("status", copied.root).code == 0

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from finscale.features import modules
+from finscale.features.registry import REGISTRY
 from finscale.files import hash_bytes
 from finscale.market.sources.bundled import load_bundled
 from finscale.pipeline import basis, results, status, today
@@ -171,7 +173,10 @@ def with_own_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "own.py").write_text(FEATURE.format(factor=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "render_report", lambda _: "<html>")
+        patch.setattr(modules, "_REGISTERED", {})
+        patch.setattr(modules, "_CONTENT", {})
         run_tiny(folder / "run", own(folder))
+        del REGISTRY["own_gap"]
     return folder
 
 
