@@ -176,7 +176,7 @@ def test_status_while_the_run_goes_on(
     finscale: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    changes = {"search.n_trials": 8, "search.space.epochs": [4, 6], "ladder.budgets": ["2.5K"]}
+    changes = {"search.n_trials": 5, "search.space.epochs": [3, 4], "ladder.budgets": ["2.5K"]}
     study = write_study(tmp_path, changes)
     process = start("run", study, "--out", tmp_path / "run", cwd=tmp_path)
     seen: list[dict[str, Any]] = []
@@ -185,7 +185,7 @@ def test_status_while_the_run_goes_on(
             answer = finscale("status", tmp_path / "run", "--json")
             assert answer.code == 0, answer
             seen.append(document(answer.out))
-        time.sleep(0.2)
+        time.sleep(0.5)
     _, said = process.communicate()
     assert process.returncode == 0, said
     done = [one["totals"]["n_trials_done"] for one in seen]
@@ -195,7 +195,7 @@ def test_status_while_the_run_goes_on(
     assert any(worker["label"] and "trial" in worker["label"] for worker in alive)
     assert all(one["damaged_lines"] == [] and one["stale"] == {} for one in seen)
     last = document(finscale("status", tmp_path / "run", "--json").out)
-    assert (last["totals"]["n_trials_done"], last["totals"]["finished"]) == (8, True)
+    assert (last["totals"]["n_trials_done"], last["totals"]["finished"]) == (5, True)
     assert [worker["alive"] for worker in last["workers"]] == [False]
 
 

@@ -174,7 +174,8 @@ def test_changed_settings_make_records_stale_and_mix_nothing(
     run_tiny(copied.root, STALE, progress=told)
     for name in (CELL, *NAMES):
         assert (
-            f"{name}: earlier records were made with other settings; they are kept, and not used"
+            f"{name}: earlier records were made with other settings (training.min_delta "
+            "0.001 → 0.002); they are kept, and not used"
         ) in told.messages
     assert lines(copied)[: len(before)] == before
     assert len(lines(copied)) == 2 * len(before)
@@ -228,7 +229,8 @@ def test_predictions_of_other_settings_are_not_mixed_into_the_report(
 def test_changed_data_are_told_apart(copied: RunDirectory) -> None:
     told = Told()
     run_tiny(copied.root, {"data": {"source": "bundled", "symbol": "NASDAQ"}}, progress=told)
-    assert any("made with other data;" in message for message in told.messages)
+    changed = "made with other data (source bundled SP500 → bundled NASDAQ; symbol SP500 removed; "
+    assert any(changed in message for message in told.messages)
 
 
 def test_only_the_chosen_experiments_are_run(tmp_path: Path, trained: list[int]) -> None:

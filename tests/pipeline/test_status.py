@@ -209,7 +209,7 @@ def test_a_file_with_other_bars_is_named_by_its_symbol(prices: Path) -> None:
     prices.write_text("\n".join(prices.read_text().splitlines()[:-30]) + "\n")
     found = look(RunDirectory(prices.parent / "run"), own(prices.parent))
     assert reasons(found)[NAMES[0]] == [
-        "data (SP500 bars changed (5,031 to 2018-12-31 → 5,001 to 2018-11-15))"
+        "data (SP500 bars changed (5,031 to 2018-12-31 → 5,001 to 2018-11-14))"
     ]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from finscale.models.architecture import Architecture
 from finscale.report.coverage_figure import coverage_figure
+from finscale.report.coverage_table import coverage_table
 from finscale.search.coverage import Coverage, Origin, coverage
 
 
@@ -50,3 +51,14 @@ def test_a_search_that_tried_nothing_or_everything() -> None:
     assert (len(never.x), len(tried.x)) == (1, 0)
     never, tried = coverage_figure({"a": found("8x1x1x16", "8x1x1x16")}).data
     assert (len(never.x), list(tried.marker.color)) == (0, [1.0])
+
+
+def test_the_table_has_a_row_per_budget() -> None:
+    grid = [Architecture.parse(one) for one in ("8x1x1x16", "8x2x1x16", "16x1x2x32")]
+    found = coverage(grid, [(grid[0], "forced"), (grid[0], "search")], grid[:2])
+    table = coverage_table({"2K": found, "9K": coverage(grid[:1], [(grid[0], "supplementary")])})
+    assert table.rows == (
+        ("2K", "1 of 3", "1 of 2", "1", "1", "0", "d_model 16, n_layers 2, n_heads 2"),
+        ("9K", "1 of 1", "0 of 0", "0", "0", "1", "–"),
+    )
+    assert len(table.header) == len(table.rows[0])

@@ -8,8 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
 from finscale.report.page import render_report
+from finscale.search.coverage import coverage
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "wbr"}
 
@@ -200,6 +202,18 @@ def test_a_study_under_way_renders_what_there_is(run):
         "price",
     }
     assert "5 / 0 / 0" in page.words
+
+
+def test_coverage_is_in_the_section_of_its_cell(empty_run):
+    grid = [Architecture.parse(label) for label in ("8x1x1x16", "8x2x1x16", "16x1x2x32")]
+    found = {"5K_h1_threshold_1pct": coverage(grid, [(grid[0], "forced")], grid[:2])}
+
+    page = Reader(render_report(empty_run.report_input(coverage=found)))
+
+    assert set(json.loads(page.scripts["figures"])) == {"coverage-h1_threshold_1pct"}
+    assert page.words.count("Coverage of the grids") == 1
+    assert "5K 1 of 3 1 of 2 1 0 0 d_model 16, n_layers 2, n_heads 2" in page.words
+    assert page.open == []
 
 
 def test_a_comparison_that_failed_says_why(run):

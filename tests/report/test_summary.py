@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from finscale.models.architecture import Architecture
 from finscale.records import EnsembleRecord, FinalRecord, TrialRecord, best_trial
 from finscale.report.summary import build_summary, summary_table
 from finscale.scaling.ledger import count_test_scorings, judge_cells
+from finscale.search.coverage import coverage
 
 
 def cell_of(summary, name):
@@ -168,6 +170,26 @@ def test_nothing_done_yet(empty_run):
     }
     stale = replace(empty_run, stale={"2M_h1_threshold_1pct": ("data",)}).summary
     assert cell_of(stale, "h1_threshold_1pct")["budgets"]["2M"]["status"] == "stale"
+
+
+def test_the_summary_says_what_was_tried_of_each_grid(empty_run):
+    grid = [Architecture.parse(label) for label in ("8x1x1x16", "8x2x1x16", "16x1x2x32")]
+    summary = build_summary(
+        empty_run.study,
+        [],
+        data={},
+        scaling={},
+        failures={},
+        stale={},
+        test_scorings={},
+        coverage={"5K_h1_threshold_1pct": coverage(grid, [(grid[0], "forced")], grid[:2])},
+    )
+
+    budgets = cell_of(summary, "h1_threshold_1pct")["budgets"]
+    assert budgets["20K"]["coverage"] is None
+    tried = budgets["5K"]["coverage"]
+    assert (tried["n"], tried["n_tried"], tried["never"]) == (3, 1, ["8x2x1x16", "16x1x2x32"])
+    assert tried["extremes"] == {"n": 2, "n_tried": 1, "n_trials": 1}
 
 
 def test_terminal_table_has_the_numbers_of_the_summary(run):

@@ -16,6 +16,7 @@ from finscale.search.coverage import (
     describe,
     dimension_rows,
     shape_table,
+    short_line,
     tried_in,
 )
 
@@ -150,3 +151,11 @@ def test_nothing_is_lost_or_counted_twice(
         assert sum(one.n for one in group) == found.total.n
         assert sum(one.n_tried for one in group) == found.total.n_tried
         assert sum(one.n_trials for one in group) == found.total.n_trials
+
+
+def test_extremes_are_counted_apart() -> None:
+    found = coverage(GRID, TRIED, [GRID[0], GRID[4]])
+    assert found.extremes == Cells(n=2, n_tried=1, n_trials=2)
+    assert short_line(found) == "tried 2 of 5 architectures, 1 of 2 extremes"
+    assert short_line(coverage(GRID, TRIED)) == "tried 2 of 5 architectures"
+    assert found.as_dict()["extremes"] == {"n": 2, "n_tried": 1, "n_trials": 2}
