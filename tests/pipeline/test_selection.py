@@ -76,13 +76,27 @@ def test_only_what_has_no_current_records_is_taken_from_stale_ones(
     copied: RunDirectory, shown: list[Any]
 ) -> None:
     old = finals(copied, NAMES[1])
-    run_tiny(copied.root, CHANGED, only=f"{NAMES[0]}")
+    run_tiny(copied.root, CHANGED, only=NAMES[0])
     summary = run_tiny(copied.root, CHANGED, include_stale=True, **SHOW).summary
     assert summary is not None
     assert summary["included_stale"] == {NAMES[1]: [REASON]}
-    new = {uid for uid in finals(copied, NAMES[0]) if "@" in uid}
-    assert uids(copied) & old == old
-    assert len(uids(copied) & new) == 3
-    assert {r.identity.fingerprint for r in shown[-1].records if r.experiment == NAMES[0]} != {
-        r.identity.fingerprint for r in shown[-1].records if r.experiment == NAMES[1]
-    }
+    assert old <= uids(copied)
+    assert len(uids(copied) & finals(copied, NAMES[0])) == 3
+    made_with = {(one.experiment, one.identity.settings) for one in shown[-1].records}
+    assert len(made_with) == 3
+    assert len({settings for _, settings in made_with}) == 2
+
+
+def test_stale_records_of_other_data_are_not_put_beside_current_ones(
+    copied: RunDirectory, shown: list[Any]
+) -> None:
+    other = {"split": {"by": "fraction", "train_frac": 0.16, "validation_frac": 0.1}}
+    # As long as nothing is current, all that is stale has the same data.
+    summary = run_tiny(copied.root, other, include_stale=True, **SHOW).summary
+    assert summary is not None
+    assert set(summary["included_stale"]) == {CELL, *NAMES}
+    run_tiny(copied.root, other, only=NAMES[0])
+    summary = run_tiny(copied.root, other, include_stale=True, **SHOW).summary
+    assert summary is not None
+    assert (set(summary["included_stale"]), set(summary["stale"])) == (set(), {NAMES[1]})
+    assert {record.experiment for record in shown[-1].records} == {CELL, NAMES[0]}
