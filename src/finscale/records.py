@@ -232,14 +232,20 @@ def append_record(ledger: Ledger, record: Record) -> bool:
 
 
 def read_records(ledger: Ledger) -> list[Record]:
-    """Return all records in order.
+    """Return all records in order; see :func:`read_ledger`."""
+    return read_ledger(ledger)[0]
+
+
+def read_ledger(ledger: Ledger) -> tuple[list[Record], list[int]]:
+    """Return all records in order, and the numbers of the damaged lines (from 1).
 
     Raises
     ------
     RunDirectoryError
         If a whole line is not a record of this version of finscale.
     """
-    return [_parse(ledger, raw) for raw in ledger.read().records]
+    content = ledger.read()
+    return [_parse(ledger, raw) for raw in content.records], content.damaged_lines
 
 
 def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:

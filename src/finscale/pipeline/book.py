@@ -17,7 +17,7 @@ from finscale.records import (
     TrialRecord,
     append_record,
     best_trial,
-    read_records,
+    read_ledger,
 )
 from finscale.rundir import RunDirectory
 
@@ -72,8 +72,7 @@ class RecordBook:
         if size == self._size:
             return []
         self._size = size
-        content = read_records(self._directory.ledger)
-        self.damaged_lines = self._directory.ledger.read().damaged_lines
+        content, self.damaged_lines = read_ledger(self._directory.ledger)
         new = [record for record in content if record.uid not in self._uids]
         self._all = content
         self._uids |= {record.uid for record in new}

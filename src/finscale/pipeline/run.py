@@ -168,13 +168,16 @@ def run_study(
     book = RecordBook(directory, prepared.identities)
     if "report" in stages and not directory.data.exists():
         _write_inputs(prepared, directory, book, progress)
-    basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
-    selection = select(directory, book, basis, include_stale=include_stale)
-    for line in describe_stale(selection.included_stale):
-        progress.message(f"CAUTION: stale records are included: {line}")
-    if "fit" in stages:
-        fit_laws(study, directory, selection)
-    summary = write_report(prepared, directory, selection) if "report" in stages else None
+    summary = None
+    if {"fit", "report"} & set(stages):
+        basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
+        selection = select(directory, book, basis, include_stale=include_stale)
+        for line in describe_stale(selection.included_stale):
+            progress.message(f"CAUTION: stale records are included: {line}")
+        if "fit" in stages:
+            fit_laws(study, directory, selection)
+        if "report" in stages:
+            summary = write_report(prepared, directory, selection)
     return RunOutcome(directory, summary, failures)
 
 
