@@ -44,7 +44,13 @@ def baseline_frame(directory: RunDirectory) -> pl.DataFrame:
 def test_every_file_of_the_layout_is_there(finished: RunDirectory) -> None:
     fingerprints = {name: PREPARED.identities[name].fingerprint for name in (CELL, *NAMES)}
     best = {name: read_json(finished.experiment(name).best)["trial"] for name in NAMES}
+    parts = {
+        f"{part}_{getattr(PREPARED.identities[name], part)[:16]}"
+        for name in NAMES
+        for part in ("settings", "data", "grid", "code")
+    }
     expected = {
+        *("identities/data_inputs.json", *(f"identities/{part}.json" for part in parts)),
         *("study.yaml", "environment.json", "data.json", "search.db", "ledger.jsonl", ".lock"),
         *(".claims.lock", ".records.lock", "queue.txt"),
         *("experiment_results.csv", "scaling.json", "points.csv", "summary.json", "report.html"),
