@@ -20,14 +20,14 @@ from finscale.files import (
     write_json_atomic,
     write_text_atomic,
 )
-from finscale.launch.launcher import Launcher
-from finscale.launch.local import LocalLauncher
+from finscale.launch.choose import LauncherChoice, LocalChoice
 from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.crew import Crew, threads_for
+from finscale.pipeline.crew import gather_crew
+from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_rows
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
@@ -41,7 +41,7 @@ from finscale.search.storage import open_storage
 from finscale.study import Study
 from finscale.study_file import load_study
 
-_MAKE_RESULTS = {"search", "train", "evaluate"}
+MAKE_RESULTS = {"search", "train", "evaluate"}
 STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,14 @@ class RunOutcome:
         The content of ``summary.json``; None if the report stage was not asked for.
     failures
         Experiment to the reason it failed.
+    rows
+        A row for every experiment of the study.
     """
 
     directory: RunDirectory
     summary: dict[str, Any] | None
     failures: dict[str, str]
+    rows: list[ExperimentRow]
 
 
 def run_study(
@@ -73,8 +76,10 @@ def run_study(
     start_from: int = 1,
     order: Sequence[str] = (),
     n_workers: int = 1,
-    launcher: Launcher | None = None,
+    launcher: LauncherChoice | None = None,
     progress: Progress | None = None,
+    stop: StopSignal | None = None,
+    on_stopped: Callable[[list[ExperimentRow]], None] | None = None,
 ) -> RunOutcome:
     """Run a study, or go on with it: what is finished is kept and not run twice.
 
@@ -94,6 +99,10 @@ def run_study(
         Processes that share the work.
     launcher
         What starts them; None: as processes of this machine.
+    stop
+        What a key that is pressed asks; made here if there is none.
+    on_stopped
+        Takes the rows of the experiments, as they are when the user stops the run.
 
     Raises
     ------
@@ -112,12 +121,16 @@ def run_study(
     names = [one.name for one in prepared.experiments]
     queue = prioritise(names, order) if order else None
     failures: dict[str, str] = {}
-    if _MAKE_RESULTS & set(stages):
+    if MAKE_RESULTS & set(stages):
         device = choose_device(study.machine)
         require_fit_machine(
             prepared, chosen, directory, device, n_workers=n_workers, progress=progress
         )
         use_threads(study.machine)
+        crew = None
+        if n_workers > 1 or launcher is not None:
+            choice = launcher or LocalChoice()
+            crew = gather_crew(study, directory, choice, n_workers, progress)
         with exclusive_lock(directory.lock), log_to(directory.log):
             remove_leftovers(directory.root)
             # Read before anything is written: a ledger of another version is refused untouched.
@@ -126,23 +139,22 @@ def run_study(
             if queue is not None or not directory.queue.exists():
                 write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
-            stop = StopSignal(directory.stop_file)
-            with stop.listening():
+            stop = stop or StopSignal(directory.stop_file)
+            with stop.listening(), telling_rows(on_stopped, prepared, directory, book):
                 if "evaluate" in stages:
                     score_baselines(prepared, directory, book, progress)
-                if n_workers > 1 or launcher is not None:
+                if crew is not None:
                     # Made here, or the workers would all make its tables at once.
                     with open_storage(study.storage or directory.storage):
                         pass
                     options = ["--only", only, "--from", str(start_from)]
                     options += [part for one in stages for part in ("--stage", one)]
-                    Crew(
+                    crew(
+                        prepared=prepared,
+                        chosen=chosen,
                         directory=directory,
                         book=book,
                         progress=progress,
-                        launcher=launcher or LocalLauncher(),
-                        n_workers=n_workers,
-                        n_threads=threads_for(study.machine.n_threads, n_workers),
                         options=options,
                     ).work(stop.state)
                     failures = read_failures(directory, chosen)
@@ -163,7 +175,7 @@ def run_study(
         if not directory.data.exists():
             _write_inputs(prepared, directory, book, progress)
         summary = write_report(prepared, directory, book)
-    return RunOutcome(directory, summary, failures)
+    return RunOutcome(directory, summary, failures, experiment_rows(prepared, directory, book))
 
 
 def work_on(
