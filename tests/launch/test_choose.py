@@ -44,8 +44,8 @@ def test_options_become_fields_of_their_types() -> None:
             "ray",
             ["n_cpus=many"],
             (
-                "--launcher-option n_cpus=many: input should be a valid number, unable to parse string "
-                "as a number"
+                "--launcher-option n_cpus=many: input should be a valid number, unable to parse "
+                "string as a number"
             ),
         ),
         ("ray", ["n_cpus=0"], "--launcher-option n_cpus=0: input should be greater than 0"),
@@ -73,8 +73,8 @@ def test_options_become_fields_of_their_types() -> None:
             "slurm",
             ["timeout_min=1.5"],
             (
-                "--launcher-option timeout_min=1.5: input should be a valid integer, unable to parse "
-                "string as an integer"
+                "--launcher-option timeout_min=1.5: input should be a valid integer, unable to "
+                "parse string as an integer"
             ),
         ),
     ],

@@ -29,7 +29,7 @@ def test_a_row_per_experiment(finished: RunDirectory) -> None:
         ]
         assert len(spent_s) == 4 + 3
         assert row.duration_s == pytest.approx(sum(spent_s))
-        assert (row.state.name, row.state.state) == (name, "done")
+        assert (row.name, row.state) == (name, "done")
         assert row.as_dict()["n_trials_done"] == 4
         assert row.as_dict()["duration_s"] == row.duration_s
 
@@ -37,7 +37,20 @@ def test_a_row_per_experiment(finished: RunDirectory) -> None:
 def test_rows_before_anything_is_done(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     rows = experiment_rows(tiny_prepared(), directory, book_of(directory))
-    assert [(row.state.state, row.duration_s) for row in rows] == [("waiting", 0.0)] * 2
+    assert [(row.state, row.duration_s) for row in rows] == [("waiting", 0.0)] * 2
+    write_json_atomic(directory.experiment(NAMES[1]).failure, {"reason": "bad luck", "at": "now"})
+    rows = experiment_rows(tiny_prepared(), directory, book_of(directory))
+    assert [(row.state, row.reason) for row in rows] == [("waiting", ""), ("failed", "bad luck")]
+
+
+def test_rows_of_other_settings(copied: RunDirectory) -> None:
+    changes = {"training.min_delta": 0.002}
+    prepared = tiny_prepared(changes)
+    rows = experiment_rows(prepared, copied, RecordBook(copied, prepared.identities))
+    assert [(row.state, row.n_trials_done) for row in rows] == [("stale", 0)] * 2
+    prepared = tiny_prepared({"search.n_trials": 5})
+    rows = experiment_rows(prepared, copied, RecordBook(copied, prepared.identities))
+    assert [(row.state, row.n_trials_done) for row in rows] == [("started", 4)] * 2
 
 
 def test_the_state_of_the_matrix(copied: RunDirectory) -> None:

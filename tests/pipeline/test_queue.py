@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finscale.errors import StudyError
-from finscale.pipeline.queue import Queue, parse_queue, prioritise, write_queue
+from finscale.pipeline.queue import Queue, parse_queue, prioritise, read_queue, write_queue
 
 NAMES = ["20K_h1", "50K_h1", "20K_h5"]
 
@@ -33,6 +33,11 @@ def test_a_wrong_line_names_the_line_and_the_fix(path: Path) -> None:
         parse_queue(path, NAMES)
     assert str(raised.value) == (f"{path}: line 2: no experiment is named '50K_1'; is it 50K_h1?")
     path.write_text("everything", encoding="utf-8")
+    assert read_queue(path, NAMES) == NAMES
+    path.write_text("everything\n50K_h1", encoding="utf-8")
+    # Whoever only looks is not kept from it.
+    assert read_queue(path, NAMES) == ["50K_h1", "20K_h1", "20K_h5"]
+    assert read_queue(path.parent / "none.txt", NAMES) == NAMES
     with pytest.raises(StudyError, match=r"'everything'; there are 20K_h1, 50K_h1, 20K_h5$"):
         parse_queue(path, NAMES)
 
@@ -61,5 +66,5 @@ def test_a_wrong_file_is_said_once_and_the_order_stays(path: Path) -> None:
 
 def test_patterns_go_first_in_their_order() -> None:
     assert prioritise(NAMES, ["*_h5", "50K*"]) == ["20K_h5", "50K_h1", "20K_h1"]
-    with pytest.raises(StudyError, match="--order 9B: matches no experiment; there are 20K_h1"):
+    with pytest.raises(StudyError, match="order 9B: matches no experiment; there are 20K_h1"):
         prioritise(NAMES, ["9B"])

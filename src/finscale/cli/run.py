@@ -18,11 +18,10 @@ from finscale.experiments import plan_experiments
 from finscale.files import exclusive_lock, write_text_atomic
 from finscale.launch.choose import choose_launcher
 from finscale.machine.guard import STOP, STOP_NOW, StopSignal
-from finscale.pipeline.matrix import ExperimentRow
-from finscale.pipeline.queue import parse_queue, prioritise, write_queue
+from finscale.pipeline.matrix import ExperimentRow, workers_at_work
+from finscale.pipeline.queue import prioritise, read_queue, write_queue
 from finscale.pipeline.run import MAKE_RESULTS, STAGES, RunOutcome, run_study, work_on
 from finscale.pipeline.work import Stage
-from finscale.pipeline.worker_status import workers_at_work
 from finscale.report.summary import summary_table
 from finscale.rundir import RunDirectory
 from finscale.study import Study
@@ -136,7 +135,7 @@ def order(
     directory = RunDirectory(run_dir)
     names = [one.name for one in plan_experiments(load_run_study(run_dir))]
     # What was put in order before stays so behind what matches now.
-    names = prioritise(parse_queue(directory.queue, names), patterns)
+    names = prioritise(read_queue(directory.queue, names), patterns)
     write_queue(directory.queue, names)
     typer.echo("\n".join(names))
 
@@ -258,10 +257,10 @@ def _print_rows(rows: Sequence[ExperimentRow], *, as_json: bool) -> None:
         return
     cells = [
         (
-            one.state.name,
-            one.state.state,
-            f"{one.state.n_trials_done}/{one.state.n_trials}",
-            "" if (skill := one.state.best_validation_skill) is None else f"{skill:+.3f}",
+            one.name,
+            one.state,
+            f"{one.n_trials_done}/{one.n_trials}",
+            "" if (skill := one.best_validation_skill) is None else f"{skill:+.3f}",
             duration_text(one.duration_s) if one.duration_s else "",
         )
         for one in rows

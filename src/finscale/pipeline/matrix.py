@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +13,7 @@ from finscale.errors import StopRequestedError
 from finscale.experiments import Experiment
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.status import ExperimentState, states_of
+from finscale.pipeline.results import read_failures
 from finscale.pipeline.worker_status import read_worker_status
 from finscale.progress import MatrixState, WorkerState
 from finscale.records import EnsembleRecord, FinalRecord, Record, TrialRecord
@@ -26,30 +26,60 @@ class ExperimentRow:
 
     Attributes
     ----------
+    state
+        ``done``, ``started``, ``waiting``, ``failed`` or ``stale``.
     duration_s
         Of its trials and final training runs, one after the other, whoever ran them.
+    reason
+        Why it failed; empty if it did not.
     """
 
-    state: ExperimentState
+    name: str
+    state: str
+    n_trials_done: int
+    n_trials: int
+    best_validation_skill: float | None
+    best_architecture: str | None
     duration_s: float
+    reason: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, JSON-ready."""
-        return self.state.as_dict() | {"duration_s": self.duration_s}
+        return asdict(self)
 
 
 def experiment_rows(
     prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
 ) -> list[ExperimentRow]:
     """Return a row for every experiment of the study, in the order of the matrix."""
-    spent_s: dict[str, float] = {}
-    for record in book.current:
-        if isinstance(record, TrialRecord | FinalRecord):
-            spent_s[record.experiment] = spent_s.get(record.experiment, 0.0) + record.duration_s
-    return [
-        ExperimentRow(state, spent_s.get(state.name, 0.0))
-        for state in states_of(prepared, directory, book)
-    ]
+    n_trials, stale, current = prepared.study.search.n_trials, book.stale(), book.current
+    failures = read_failures(directory, prepared.experiments)
+    rows = []
+    for one in prepared.experiments:
+        trials, best = book.trials(one.name), book.best_trial(one.name)
+        own = [record for record in current if record.experiment == one.name]
+        scored = any(isinstance(record, EnsembleRecord) for record in own)
+        state = "started" if trials else "waiting"
+        if scored and len(trials) >= n_trials:
+            state = "done"
+        if one.name in stale:
+            state = "stale"
+        if one.name in failures:
+            state = "failed"
+        trained = [record for record in own if isinstance(record, TrialRecord | FinalRecord)]
+        rows.append(
+            ExperimentRow(
+                name=one.name,
+                state=state,
+                n_trials_done=len(trials),
+                n_trials=n_trials,
+                best_validation_skill=best.validation_skill if best else None,
+                best_architecture=best.architecture if best else None,
+                duration_s=sum(record.duration_s for record in trained),
+                reason=failures.get(one.name, ""),
+            )
+        )
+    return rows
 
 
 @contextlib.contextmanager
@@ -136,7 +166,10 @@ def time_left_s(
 def _workers(directory: Path, since: str) -> list[WorkerState]:
     """Return those that have said something since a time, by the time that they began."""
     said = [
-        one for one in read_worker_status(directory) if one["alive"] and one["started_at"] >= since
+        one
+        for one in read_worker_status(directory)
+        # None: on another machine, where it cannot be known.
+        if one["alive"] is not False and one["started_at"] >= since
     ]
     return [
         WorkerState(
@@ -149,3 +182,9 @@ def _workers(directory: Path, since: str) -> list[WorkerState]:
         )
         for one in sorted(said, key=lambda one: (one["started_at"], one["worker"]))
     ]
+
+
+def workers_at_work(directory: Path) -> list[str]:
+    """Return the names of the workers that are training, as far as can be known from here."""
+    states = read_worker_status(directory)
+    return [one["worker"] for one in states if one["alive"] is not False and one.get("label")]

@@ -48,6 +48,16 @@ def parse_queue(path: Path, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*wanted, *names]))
 
 
+def read_queue(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the order for whoever only looks: lines that are wrong are left out of account."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return list(names)
+    wanted = [line.strip() for line in lines]
+    return list(dict.fromkeys([*(name for name in wanted if name in names), *names]))
+
+
 class Queue:
     """The order as it stands; a file that is wrong is said once, and the order stays as it was.
 
@@ -92,7 +102,7 @@ def prioritise(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         found = fnmatch.filter(names, pattern)
         if not found:
             raise StudyError(
-                f"--order {pattern}: matches no experiment; there are {', '.join(names)}"
+                f"order {pattern}: matches no experiment; there are {', '.join(names)}"
             )
         first += found
     return list(dict.fromkeys([*first, *names]))

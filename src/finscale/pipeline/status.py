@@ -8,7 +8,7 @@ from typing import Any
 
 from finscale.files import read_json
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.prepare import PreparedStudy, prepare
+from finscale.pipeline.prepare import prepare
 from finscale.records import EnsembleRecord, FinalRecord
 from finscale.rundir import RunDirectory
 from finscale.study import Study
@@ -51,14 +51,8 @@ def experiment_states(study: Study, run_dir: Path) -> list[ExperimentState]:
     directory = RunDirectory(run_dir)
     directory.require_run()
     prepared = prepare(study)
-    return states_of(prepared, directory, RecordBook(directory, prepared.identities))
-
-
-def states_of(
-    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
-) -> list[ExperimentState]:
-    """Return the state of every experiment of a study that is prepared."""
-    study, stale, current = prepared.study, book.stale(), book.current
+    book = RecordBook(directory, prepared.identities)
+    stale, current = book.stale(), book.current
     states = []
     for experiment in prepared.experiments:
         name = experiment.name

@@ -61,9 +61,3 @@ def read_worker_status(directory: Path) -> list[dict[str, Any]]:
         state = read_json(path)
         states.append(state | {"alive": not is_gone(state["worker"])})
     return states
-
-
-def workers_at_work(directory: Path) -> list[str]:
-    """Return the workers that are training, as far as can be known from here."""
-    states = read_worker_status(directory)
-    return [one["worker"] for one in states if one["alive"] and one.get("label")]
