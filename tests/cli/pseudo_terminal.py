@@ -76,7 +76,9 @@ class Terminal:
         """Wait for something, while what is shown is read."""
         until = time.monotonic() + PATIENCE_S
         while not done():
+            over = self.process is not None and self.process.poll() is not None
             self.read()
+            assert done() or not over, self.text
             assert time.monotonic() < until, self.text
             time.sleep(0.02)
 
