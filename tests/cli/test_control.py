@@ -189,6 +189,7 @@ def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert "Traceback" not in err
+    assert err.count("FAILED") == 1, err
     [line] = [one for one in err.splitlines() if "FAILED" in one]
     assert f"{NAMES[0]} FAILED: {weights}: missing or damaged weights" in line
     assert err.splitlines()[-1] == (

@@ -65,8 +65,9 @@ class Crew:
         names = [one.name for one in self.prepared.experiments]
         self._queue = Queue(self.directory.queue, names, self.progress.message)
         self._since = utc_now()
-        # Failures of earlier runs are said by nobody until they happen again.
-        self._failures = self._read_failures()
+        # Failures of earlier runs are not news until they happen again.
+        self._earlier = self._read_failures()
+        self._told_failures: set[tuple[str, str]] = set()
         self._told_at = 0.0
 
     def work(self, stop_state: Callable[[], str]) -> None:
@@ -148,12 +149,12 @@ class Crew:
         """Tell what the workers have finished, what failed, and how far they are."""
         for record in self.book.sync():
             self.progress.run_finished(record)
-        failures = self._read_failures()
-        for name, failure in failures.items():
+        for name, failure in self._read_failures().items():
             # Every worker that tries fails alike; the reason is worth one line.
-            if failure["reason"] != self._failures.get(name, {}).get("reason"):
-                self.progress.experiment_failed(name, failure["reason"])
-        self._failures = failures
+            told = (name, failure["reason"])
+            if failure != self._earlier.get(name) and told not in self._told_failures:
+                self._told_failures.add(told)
+                self.progress.experiment_failed(*told)
         if time.monotonic() - self._told_at < _TELL_EVERY_S:
             return
         self._told_at = time.monotonic()
