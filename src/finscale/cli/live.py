@@ -30,6 +30,8 @@ from finscale.progress import (
 from finscale.records import CurvePoint, FinalRecord, Record, TrialRecord
 from finscale.units import duration_text
 
+# A worker's line names its experiment, and should fit into 80 columns all the same.
+_NARROW = 10
 _STOP_HINTS = {
     "go": "q: stop after this epoch",
     "finish_epoch": "stopping after this epoch; q again: after this optimiser step",
@@ -173,19 +175,21 @@ class LiveProgress(Progress):
 def draw_matrix(state: MatrixState, elapsed_s: float) -> list[RenderableType]:
     """Draw the matrix in one line, each worker in one, and the best trial of all."""
     lines = Table.grid(padding=(0, 1))
-    left = "" if state.time_left_s is None else f", ~{duration_text(state.time_left_s)} left in all"
+    left = "" if state.time_left_s is None else f", ~{duration_text(state.time_left_s)} left"
     lines.add_row(
         Text("matrix"),
-        _bar(state.n_trials_done, state.n_trials),
+        _bar(state.n_trials_done, state.n_trials, _NARROW),
         Text(
             f"{state.n_experiments_done}/{state.n_experiments} experiments  "
             f"{state.n_trials_done}/{state.n_trials} trials  "
-            f"elapsed {duration_text(elapsed_s)}{left}"
+            f"after {duration_text(elapsed_s)}{left}"
         ),
     )
     for number, worker in enumerate(state.workers, start=1):
         lines.add_row(
-            Text(f"worker {number}"), _bar(worker.epoch, worker.epochs), Text(_doing(worker))
+            Text(f"worker {number}"),
+            _bar(worker.epoch, worker.epochs, _NARROW),
+            Text(_doing(worker)),
         )
     for number in range(len(state.workers) + 1, state.n_workers + 1):
         lines.add_row(Text(f"worker {number}"), Text(), Text("starting …", style="dim"))
@@ -198,7 +202,7 @@ def draw_matrix(state: MatrixState, elapsed_s: float) -> list[RenderableType]:
 def _doing(worker: WorkerState) -> str:
     if not worker.label:
         return "between two runs"
-    loss = "" if worker.validation_loss is None else f"  validation {worker.validation_loss:.4f}"
+    loss = "" if worker.validation_loss is None else f"  loss {worker.validation_loss:.4f}"
     label = worker.label.partition(" (")[0]
     return f"{worker.experiment} {label}  epoch {worker.epoch}/{worker.epochs}{loss}"
 
@@ -211,5 +215,5 @@ def _best_text(place: str, best: TrialRecord) -> Text:
     )
 
 
-def _bar(done: int, total: int) -> ProgressBar:
-    return ProgressBar(total=max(total, 1), completed=min(done, total), width=30)
+def _bar(done: int, total: int, width: int = 30) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=min(done, total), width=width)
