@@ -20,14 +20,14 @@ from tiny import NAMES, raw_records, write_study
 
 pytestmark = pytest.mark.slow
 
-# Trials of a second or so, and more of them than anybody waits for.
+# Trials of half a second or so, and more of them than anybody waits for.
 LONG: dict[str, Any] = {
     "search.n_trials": 500,
     "search.prune": False,
-    "search.space.epochs": [30],
+    "search.space.epochs": [6],
     "split": {"by": "fraction", "train_frac": 0.7, "validation_frac": 0.1},
     "training.patience": 100,
-    "training.effective_batch": 64,
+    "training.effective_batch": 256,
 }
 # An epoch that lasts for ever, unless it is left after a step.
 ENDLESS = LONG | {
@@ -49,6 +49,22 @@ def terminal() -> Iterator[Terminal]:
     one = Terminal()
     yield one
     one.close()
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command line, and ends it if the test does not; workers follow their leader."""
+    started: list[subprocess.Popen[str]] = []
+
+    def one(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+        started.append(start(*arguments, cwd=cwd))
+        return started[-1]
+
+    yield one
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def wait_until(done: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
@@ -121,7 +137,7 @@ def test_a_terminal_that_is_lost_stops_the_run_and_costs_nothing(
 
 
 def test_nohup_goes_on_without_a_terminal(tmp_path: Path) -> None:
-    study, directory = write_study(tmp_path, {"search.n_trials": 40}), RunDirectory(tmp_path / "r")
+    study, directory = write_study(tmp_path, {"search.n_trials": 10}), RunDirectory(tmp_path / "r")
     with (tmp_path / "out.txt").open("wb") as out:
         process = subprocess.Popen(
             ["nohup", *COMMAND, "run", study, "--out", "r"],
@@ -133,15 +149,15 @@ def test_nohup_goes_on_without_a_terminal(tmp_path: Path) -> None:
     wait_until(lambda: n_trials(directory) >= 1, process)
     process.send_signal(signal.SIGHUP)
     assert process.wait(120) == 0
-    assert n_trials(directory) == 80
-    assert re.search(rf"{NAMES[1]} +done +40/40", (tmp_path / "out.txt").read_text())
+    assert n_trials(directory) == 20
+    assert re.search(rf"{NAMES[1]} +done +10/10", (tmp_path / "out.txt").read_text())
 
 
 def test_two_workers_take_a_new_order_and_stop_at_once(
-    finscale: CommandLine, tmp_path: Path
+    finscale: CommandLine, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     study, directory = write_study(tmp_path, LONG), RunDirectory(tmp_path / "run")
-    process = start("run", study, "--out", "run", "--workers", "2", cwd=tmp_path)
+    process = begin("run", study, "--out", "run", "--workers", "2", cwd=tmp_path)
     wait_until(lambda: n_trials(directory, NAMES[0]) >= 2, process)
     assert n_trials(directory, NAMES[1]) == 0
 
@@ -176,14 +192,14 @@ def test_two_workers_take_a_new_order_and_stop_at_once(
 
 
 def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
-    copied: RunDirectory, tmp_path: Path
+    copied: RunDirectory, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     files = copied.experiment(NAMES[0])
     [weights] = files.root.glob("models/*_seed_0.safetensors")
     weights.write_bytes(b"x")
     files.predictions.unlink()
     copied.experiment(NAMES[1]).predictions.unlink()
-    process = start(
+    process = begin(
         *("run", write_study(tmp_path), "--out", copied.root, "--workers", "2"), cwd=tmp_path
     )
     out, err = process.communicate(timeout=120)
@@ -206,10 +222,12 @@ def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["ray", "slurm"])
-def test_workers_of_other_launchers(name: str, tmp_path: Path) -> None:
+def test_workers_of_other_launchers(
+    name: str, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     pytest.importorskip({"ray": "ray", "slurm": "submitit"}[name])
     option = {"ray": "n_cpus=0.5", "slurm": "cluster=local"}[name]
-    process = start(
+    process = begin(
         *("run", write_study(tmp_path), "--out", "run", "--workers", "2"),
         *("--launcher", name, "--launcher-option", option, "--json"),
         cwd=tmp_path,
