@@ -13,6 +13,7 @@ import typer
 from finscale.cli.live import watching
 from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
+from finscale.cli.terminal import while_somebody_listens
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.experiments import plan_experiments
 from finscale.files import exclusive_lock, write_text_atomic
@@ -184,11 +185,19 @@ def _run_and_conclude(
                 study, out, progress=progress, stop=stop, on_stopped=stopped.extend, **options
             )
     except StopRequestedError:
-        if stopped:
-            _print_rows(stopped, as_json=as_json)
+        with while_somebody_listens():
+            if stopped:
+                _print_rows(stopped, as_json=as_json)
         raise
-    # Where nothing is searched, it is results that are of interest, not how far the search is.
-    _conclude(outcome, as_json=as_json, with_results="search" not in stages)
+    with while_somebody_listens():
+        # Where nothing is searched, results are of interest, not how far the search is.
+        _print_outcome(outcome, as_json=as_json, with_results="search" not in stages)
+    if outcome.failures:
+        names = ", ".join(outcome.failures)
+        raise ExperimentsFailedError(
+            f"{len(outcome.failures)} experiments failed ({names}); the reasons are in "
+            f"{outcome.directory.log.parent}; run again to retry them"
+        )
 
 
 def _is_led(directory: RunDirectory) -> bool:
@@ -228,8 +237,8 @@ def load_run_study(run_dir: Path) -> Study:
     return load_study(directory.study)
 
 
-def _conclude(outcome: RunOutcome, *, as_json: bool, with_results: bool) -> None:
-    """Print what came out, and fail if an experiment did."""
+def _print_outcome(outcome: RunOutcome, *, as_json: bool, with_results: bool) -> None:
+    """Print what came out."""
     if as_json:
         rows = {"experiments": [one.as_dict() for one in outcome.rows]}
         print_json(rows | (outcome.summary or {"failures": outcome.failures}))
@@ -243,12 +252,6 @@ def _conclude(outcome: RunOutcome, *, as_json: bool, with_results: bool) -> None
             for cell, verdict in outcome.summary["verdicts"].items():
                 typer.echo(f"\n{cell}: {verdict['headline']}")
             typer.echo(f"\nreport: {outcome.directory.report}")
-    if outcome.failures:
-        names = ", ".join(outcome.failures)
-        raise ExperimentsFailedError(
-            f"{len(outcome.failures)} experiments failed ({names}); the reasons are in "
-            f"{outcome.directory.log.parent}; run again to retry them"
-        )
 
 
 def _print_rows(rows: Sequence[ExperimentRow], *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sys
 import termios
+from collections.abc import Iterator
 from typing import TextIO
 
 # A pipe that nobody reads any more; a terminal that is gone.
@@ -42,6 +43,16 @@ class LossyStream:
     def fileno(self) -> int:
         """Return the number of its file."""
         return self._stream.fileno()
+
+
+@contextlib.contextmanager
+def while_somebody_listens() -> Iterator[None]:
+    """Print inside the block; that nobody can read it any more is no reason to fail otherwise."""
+    try:
+        yield
+    except OSError as error:
+        if not is_lost(error):
+            raise
 
 
 def is_lost(error: OSError) -> bool:
