@@ -61,6 +61,52 @@ class RunStart:
     epochs: int
 
 
+@dataclass(frozen=True)
+class WorkerState:
+    """What one of several workers is doing.
+
+    Attributes
+    ----------
+    experiment, label
+        What it trains; empty between two runs.
+    epoch, epochs
+        Epochs finished, and those its schedule is laid out for.
+    validation_loss
+        After the last epoch.
+    """
+
+    name: str
+    experiment: str = ""
+    label: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class MatrixState:
+    """How far several workers are with the experiments that they share.
+
+    Attributes
+    ----------
+    time_left_s
+        For all of them together; None while nothing is known to tell it from.
+    best
+        The complete trial of the highest validation skill.
+    n_workers
+        Asked for; those that have not begun yet are not among ``workers``.
+    """
+
+    n_experiments: int
+    n_experiments_done: int
+    n_trials: int
+    n_trials_done: int
+    n_workers: int
+    workers: tuple[WorkerState, ...] = ()
+    time_left_s: float | None = None
+    best: TrialRecord | None = None
+
+
 class Progress:
     """Receives events and says nothing; override what is of interest."""
 
@@ -81,6 +127,9 @@ class Progress:
 
     def experiment_failed(self, name: str, reason: str) -> None:
         """Take note of an experiment that stopped with an error; the others go on."""
+
+    def matrix_moved(self, state: MatrixState) -> None:
+        """Take the state of work that several workers share; said again and again."""
 
 
 class Tee(Progress):
@@ -118,6 +167,11 @@ class Tee(Progress):
         """Pass on."""
         for receiver in self._receivers:
             receiver.experiment_failed(name, reason)
+
+    def matrix_moved(self, state: MatrixState) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.matrix_moved(state)
 
 
 class TextProgress(Progress):

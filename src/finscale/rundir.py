@@ -139,6 +139,11 @@ class RunDirectory:
         return self.root / "logs" / "finscale.log"
 
     @property
+    def jobs(self) -> Path:
+        """What a scheduler such as SLURM keeps of the jobs that it runs."""
+        return self.root / "logs" / "jobs"
+
+    @property
     def stop_file(self) -> Path:
         """A file whose presence asks a run to stop."""
         return self.root / "stop"

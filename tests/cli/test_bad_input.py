@@ -139,6 +139,12 @@ def test_a_directory_that_cannot_be_made_is_refused(
         (["--set", "search.n_trials=x"], "search.n_trials: got 'x'; "),
         (["--set", "search.n_trials"], "--set search.n_trials: write it as a.b=value"),
         (["--set", "search.n_trials=0"], "search.n_trials: got 0; "),
+        (["--launcher", "dask"], "--launcher dask: unknown; choose local, ray, slurm"),
+        (
+            ["--launcher", "ray", "--launcher-option", "cpus=2"],
+            "--launcher-option cpus=2: no such option; ray takes address, n_cpus, n_gpus",
+        ),
+        (["--order", "9M_*"], f"order 9M_*: matches no experiment; there are {NAMES[0]}, "),
         (["--set", "nonsense=1"], "nonsense: unknown setting; allowed here: "),
     ],
 )

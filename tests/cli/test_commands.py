@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine
+from command_line import CommandLine, fault_of
 
 from finscale import __version__
-from finscale.files import exclusive_lock, read_json
+from finscale.files import exclusive_lock, read_json, utc_now, write_json_atomic
 from finscale.ladder.budgets import parse_budget
 from finscale.ladder.grid import architectures_within, default_grid
 from finscale.machine import doctor
 from finscale.models.architecture import InputShape
 from finscale.pipeline import work as pipeline_run
+from finscale.pipeline.queue import parse_queue
 from finscale.rundir import RunDirectory
+from finscale.search.leases import this_worker
 from tiny import NAMES, raw_records, write_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -56,8 +58,12 @@ def test_help_lists_the_commands(finscale: CommandLine) -> None:
 def test_a_run_prints_table_verdict_and_report(finscale: CommandLine, tmp_path: Path) -> None:
     finished = finscale("run", write_study(tmp_path))
     assert finished.code == 0
-    for budget in ("1.5K", "2.5K", "logistic_volatility", "Too few points for a verdict"):
-        assert budget in finished.out
+    header, *rows = finished.out.splitlines()[:3]
+    assert header.split() == ["experiment", "state", "trials", "best", "skill", "duration"]
+    for row, name in zip(rows, NAMES, strict=True):
+        assert re.fullmatch(rf"{name} +done +4/4 +[+-]0\.\d{{3}} +\d+s", row.rstrip()), row
+        assert len(row.rstrip()) <= 80
+    assert "Too few points for a verdict" in finished.out
     assert finished.out.rstrip().endswith("report: runs/tiny/report.html")
     assert f"experiment 1/2 {NAMES[0]}: 0 of 4 trials done" in finished.err
     assert (tmp_path / "runs" / "tiny" / "summary.json").exists()
@@ -68,7 +74,13 @@ def test_json_is_the_summary_and_nothing_else(
 ) -> None:
     finished = finscale("run", write_study(tmp_path), "--out", copied.root, "--json")
     assert finished.code == 0
-    assert document(finished.out) == read_json(copied.summary)
+    printed = document(finished.out)
+    rows = printed.pop("experiments")
+    assert printed == read_json(copied.summary)
+    assert [(row["name"], row["state"], row["n_trials_done"]) for row in rows] == [
+        (name, "done", 4) for name in NAMES
+    ]
+    assert all(row["duration_s"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("stage", ["search", "train", "evaluate", "fit", "report"])
@@ -77,7 +89,9 @@ def test_a_stage_of_a_finished_run(finscale: CommandLine, copied: RunDirectory, 
     finished = finscale(stage, copied.root, "--json")
     assert finished.code == 0
     expected = read_json(copied.summary) if stage == "report" else {"failures": {}}
-    assert document(finished.out) == expected
+    printed = document(finished.out)
+    assert [row["name"] for row in printed.pop("experiments")] == list(NAMES)
+    assert printed == expected
     assert raw_records(copied.ledger) == before
 
 
@@ -108,7 +122,7 @@ def test_failed_experiments_exit_with_3(
     assert "Traceback" not in finished.err
     assert finished.err.rstrip().endswith(
         f"finscale: 1 experiments failed ({NAMES[0]}); the reasons are in "
-        "r/logs/finscale.log; run again to retry them"
+        "r/logs; run again to retry them"
     )
 
 
@@ -116,7 +130,35 @@ def test_stop_asks_the_run_to_stop(finscale: CommandLine, copied: RunDirectory) 
     with exclusive_lock(copied.lock):
         finished = finscale("stop", copied.root)
     assert (finished.code, finished.out) == (0, "")
+    assert copied.stop_file.read_text() == "stop\n"
+    assert finished.err.endswith("to stop after its current epoch\n")
+    with exclusive_lock(copied.lock):
+        finished = finscale("stop", copied.root, "--now")
+    assert copied.stop_file.read_text() == "stop now\n"
+    assert finished.err.endswith("to stop after its current optimiser step\n")
+
+
+def test_stop_reaches_workers_whose_leader_is_gone(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    said = {"worker": this_worker(), "started_at": utc_now(), "at": utc_now(), "label": "trial 3"}
+    write_json_atomic(copied.workers / "one.json", said)
+    assert "asked" in finscale("stop", copied.root).err
     assert copied.stop_file.exists()
+
+
+def test_order_changes_the_queue_of_a_run(finscale: CommandLine, copied: RunDirectory) -> None:
+    finished = finscale("order", copied.root, "2.5K_*")
+    assert (finished.code, finished.out.split()) == (0, [NAMES[1], NAMES[0]])
+    assert parse_queue(copied.queue, NAMES) == [NAMES[1], NAMES[0]]
+    before = copied.queue.read_bytes()
+    fault = fault_of(finscale("order", copied.root, "9B_*"))
+    assert fault == f"order 9B_*: matches no experiment; there are {', '.join(NAMES[::-1])}"
+    assert copied.queue.read_bytes() == before
+    # What was written by hand and is wrong is overwritten by what is right.
+    copied.queue.write_text("nonsense\n", encoding="utf-8")
+    assert finscale("order", copied.root, NAMES[0]).code == 0
+    assert parse_queue(copied.queue, NAMES) == list(NAMES)
 
 
 def test_stop_says_that_nothing_is_running(finscale: CommandLine, copied: RunDirectory) -> None:

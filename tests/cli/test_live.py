@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+import errno
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from finscale.cli import live
 from finscale.cli.live import LiveProgress, watching
-from finscale.progress import ExperimentStart, Progress, RunStart, Tee, TextProgress
+from finscale.cli.terminal import LossyStream
+from finscale.machine.guard import StopState
+from finscale.progress import (
+    ExperimentStart,
+    MatrixState,
+    Progress,
+    RunStart,
+    Tee,
+    TextProgress,
+    WorkerState,
+)
 from finscale.records import Record, TrialRecord, read_records
 from finscale.rundir import RunDirectory
 from tiny import NAMES
@@ -72,6 +84,57 @@ def test_the_live_view_through_a_run(finished: RunDirectory) -> None:
     text = shown(view)
     assert f"{NAMES[1]}  3/7 runs" in text
     assert "best so far" not in text
+
+
+def test_the_live_view_of_several_workers(finished: RunDirectory) -> None:
+    view = LiveProgress()
+    view.matrix_moved(MatrixState(12, 0, 600, 0, n_workers=2))
+    matrix, *workers = shown(view).rstrip().splitlines()
+    assert re.fullmatch(r"matrix +0/12 experiments  0/600 trials  after 0s *", matrix)
+    assert [line.split() for line in workers] == [
+        ["worker", "1", "starting", "…"],
+        ["worker", "2", "starting", "…"],
+    ]
+    best = next(
+        t for t in records_of(finished, "trial")
+        if isinstance(t, TrialRecord) and t.state == "complete"
+    )  # fmt: skip
+    workers = (
+        WorkerState("a:7", NAMES[0], "trial 7 (smallest d_model)", 3, 10, validation_loss=0.69213),
+        WorkerState("b:9"),
+    )
+    view.matrix_moved(
+        MatrixState(12, 1, 600, 41, n_workers=2, workers=workers, time_left_s=7500, best=best)
+    )
+    matrix, one, two, last = shown(view).rstrip().splitlines()
+    assert "1/12 experiments  41/600 trials  after 0s, ~2h05m left" in matrix
+    assert f"{NAMES[0]} trial 7  epoch 3/10  loss 0.6921" in one
+    assert max(len(line.rstrip()) for line in (matrix, one, two)) <= 80
+    assert two.rstrip().endswith("between two runs")
+    assert last.startswith(f"  best so far: {NAMES[0]} {best.architecture}, validation log-loss ")
+
+
+def test_the_view_says_how_to_stop_and_that_it_will() -> None:
+    state: StopState = "go"
+    view = LiveProgress(lambda: state)
+    assert shown(view).rstrip().endswith("q: stop after this epoch")
+    state = "finish_epoch"
+    assert "stopping after this epoch; q again: after this optimiser step" in shown(view)
+    state = "stop"
+    assert shown(view).rstrip().endswith("  stopping after this optimiser step")
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
+def test_progress_that_nobody_can_see_is_no_error(number: int) -> None:
+    class Lost(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(number, "gone")
+
+    stream = LossyStream(Lost())
+    assert stream.write("text") == 4
+    stream.flush()
+    with pytest.raises(OSError, match="gone"):
+        Lost().flush()
 
 
 def test_a_trial_that_failed_is_not_the_best(finished: RunDirectory) -> None:

@@ -115,6 +115,7 @@ def test_nohup_keeps_a_process_going_and_a_hangup_alone_asks(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "state"),
     [
+        (b"stop now\n", "stop"),
         (b"now", "stop"),
         (b" now\n", "stop"),
         (b"", "finish_epoch"),

@@ -16,7 +16,7 @@ from finscale import __version__
 # Most modules load torch, which takes seconds that listing data sets should not cost.
 MODULE_OF = {
     **dict.fromkeys(
-        ("run", "worker", "stop", "search", "train", "evaluate", "fit", "report"), "run"
+        ("run", "worker", "stop", "order", "search", "train", "evaluate", "fit", "report"), "run"
     ),
     **dict.fromkeys(("preview", "architectures", "doctor"), "plan"),
     "status": "inspect",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from finscale.cli.terminal import LossyStream, is_lost
 from finscale.errors import FinscaleError
 
 
@@ -23,18 +24,28 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; everything finished is kept", 130)
-    except BrokenPipeError:
-        # The reader went away (| head). Nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
+        if is_lost(error):
+            # The reader went away (| head), or the terminal did. Nothing is left to say it to.
+            sys.exit(0)
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}; make room or check the path, and run again", 2)
+    finally:
+        _let_go_of_lost_streams()
 
 
 def _fail(message: str, exit_code: int) -> None:
-    sys.stderr.write(f"finscale: {message}\n")
+    LossyStream(sys.stderr).write(f"finscale: {message}\n")
     sys.exit(exit_code)
+
+
+def _let_go_of_lost_streams() -> None:
+    """Send what is left to say nowhere where nobody listens, so that Python can end quietly."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

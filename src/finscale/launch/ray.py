@@ -59,6 +59,10 @@ class RayLauncher:
         """Ask Ray which tasks are over, and how they ended."""
         return [self._exit_code(future) for future in self._futures]
 
+    def hosts(self) -> set[str]:
+        """Return the names of the machines that workers may be put on."""
+        return {node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]}
+
     def close(self) -> None:
         """Cancel what still runs, and leave the cluster if it was joined here."""
         for future, code in zip(self._futures, self.exit_codes(), strict=True):

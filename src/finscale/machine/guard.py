@@ -12,8 +12,8 @@ from typing import Literal
 
 StopState = Literal["go", "finish_epoch", "stop"]
 
-# What a stop file holds when the epoch should not be finished.
-STOP_NOW = "now"
+# What a stop file holds: whether the epoch is to be finished. A hand-written "now" will do.
+STOP, STOP_NOW = "stop\n", "stop now\n"
 _STATES: tuple[StopState, ...] = ("go", "finish_epoch", "stop")
 _GRACEFUL, _AT_ONCE = 1, 2
 
@@ -25,7 +25,7 @@ class StopSignal:
     checkpoint. A third *signal* interrupts wherever the program is: what was done since the last
     checkpoint is repeated. SIGINT, SIGTERM and :meth:`request` count alike. A lost connection
     (SIGHUP) is a first request however often it is said, for a shell and the kernel may both say
-    it. A stop file stands for one request, or with the content ``now`` for two; a file that is
+    it. A stop file stands for one request, or with the content ``stop now`` for two; a file that is
     removed again is a request withdrawn.
     """
 
@@ -52,7 +52,8 @@ class StopSignal:
             return 0
         except OSError:  # there, and not to be read
             return _GRACEFUL
-        return _AT_ONCE if content.strip() == STOP_NOW else _GRACEFUL
+        at_once = content.strip() in {STOP_NOW.strip(), "now"}
+        return _AT_ONCE if at_once else _GRACEFUL
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._n_requests == _AT_ONCE:

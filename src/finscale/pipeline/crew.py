@@ -7,20 +7,29 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from finscale.errors import RunDirectoryError, StopRequestedError
-from finscale.files import write_text_atomic
+from finscale.experiments import Experiment
+from finscale.files import read_json, utc_now, write_text_atomic
+from finscale.launch.choose import LauncherChoice, require_shared_storage
 from finscale.launch.launcher import Launcher
 from finscale.machine.device import n_cores
-from finscale.machine.guard import STOP_NOW
+from finscale.machine.guard import STOP, STOP_NOW
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.matrix import matrix_state
+from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.queue import Queue
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
 from finscale.search.processes import this_worker
+from finscale.study import Study
 
 # Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request.
-_ORDERLY = {0, 2, 3, 130}
+_STOPPED = 130
+_ORDERLY = {0, 2, 3, _STOPPED}
 _POLL_S = 0.5
+_TELL_EVERY_S = 1.0
 # A worker that keeps dying is not started for ever.
 _MAX_RESTARTS = 3
 
@@ -31,18 +40,35 @@ class Crew:
 
     Attributes
     ----------
+    replaces_stopped
+        Whether a worker that was stopped on its own is replaced, as where jobs have time limits.
+    memory_share
+        Share of the free memory that each worker may plan with.
     options
         Options of ``finscale worker`` beside the run directory.
     """
 
+    prepared: PreparedStudy
+    chosen: Sequence[Experiment]
     directory: RunDirectory
     book: RecordBook
     progress: Progress
     launcher: Launcher
     n_workers: int
     n_threads: int
+    memory_share: float
+    replaces_stopped: bool
     options: Sequence[str]
     _n_restarts: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.prepared.experiments]
+        self._queue = Queue(self.directory.queue, names, self.progress.message)
+        self._since = utc_now()
+        # Failures of earlier runs are not news until they happen again.
+        self._earlier = self._read_failures()
+        self._told_failures: set[tuple[str, str]] = set()
+        self._told_at = 0.0
 
     def work(self, stop_state: Callable[[], str]) -> None:
         """Run the workers until they are done.
@@ -64,23 +90,26 @@ class Crew:
             told = "go"
             while active:
                 time.sleep(_POLL_S)
-                self._pass_on_records()
+                self._pass_on()
                 state = stop_state()
                 if state not in ("go", told):
                     told = state
-                    text = STOP_NOW if state == "stop" else "finish the epoch"
-                    write_text_atomic(self.directory.stop_file, f"{text}\n")
+                    text = STOP_NOW if state == "stop" else STOP
+                    write_text_atomic(self.directory.stop_file, text)
                 active = self._still_active(active, stopping=told != "go")
+            stopped = {*self.launcher.exit_codes()} <= {_STOPPED}
         finally:
             self.launcher.close()
-        self._pass_on_records()
+        self._pass_on()
         if told != "go":
             raise StopRequestedError("stopped on request")
+        if stopped:
+            raise StopRequestedError(f"every worker was stopped; see {self.directory.log.parent}")
 
     def _start(self, number: int) -> int:
         command = [
             *(sys.executable, "-m", "finscale.cli.main", "worker", str(self.directory.root)),
-            *("--threads", str(self.n_threads), "--memory-share", f"{1 / self.n_workers:.4f}"),
+            *("--threads", str(self.n_threads), "--memory-share", f"{self.memory_share:.4f}"),
             *("--leader", this_worker()),
             *self.options,
         ]
@@ -96,6 +125,11 @@ class Crew:
                     f"worker {number} refused to work; see "
                     f"{self.directory.log.parent / f'worker_{number}.log'}"
                 )
+            if code == _STOPPED and self.replaces_stopped and not stopping:
+                self.progress.message(f"worker {number} ran out of time; another is started")
+                running.add(self._start(len(codes)))
+                codes = self.launcher.exit_codes()
+                continue
             if code in _ORDERLY or stopping:
                 continue
             self._n_restarts += 1
@@ -111,9 +145,61 @@ class Crew:
             codes = self.launcher.exit_codes()
         return running
 
-    def _pass_on_records(self) -> None:
+    def _pass_on(self) -> None:
+        """Tell what the workers have finished, what failed, and how far they are."""
         for record in self.book.sync():
             self.progress.run_finished(record)
+        for name, failure in self._read_failures().items():
+            # Every worker that tries fails alike; the reason is worth one line.
+            told = (name, failure["reason"])
+            if failure != self._earlier.get(name) and told not in self._told_failures:
+                self._told_failures.add(told)
+                self.progress.experiment_failed(*told)
+        if time.monotonic() - self._told_at < _TELL_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        self._queue.order()  # its faults are to be said where somebody reads them
+        state = matrix_state(
+            self.prepared,
+            self.directory,
+            self.book,
+            self.chosen,
+            n_workers=self.n_workers,
+            since=self._since,
+        )
+        self.progress.matrix_moved(state)
+
+    def _read_failures(self) -> dict[str, dict[str, str]]:
+        files = {one.name: self.directory.experiment(one.name).failure for one in self.chosen}
+        return {name: read_json(file) for name, file in files.items() if file.exists()}
+
+
+def gather_crew(
+    study: Study,
+    directory: RunDirectory,
+    choice: LauncherChoice,
+    n_workers: int,
+    progress: Progress,
+) -> Callable[..., Crew]:
+    """Return what makes the crew, once it is known that its workers can be started.
+
+    Raises
+    ------
+    LaunchError
+        If they cannot, or could not share the storage.
+    """
+    launcher = choice.make(directory.jobs)
+    doubt = require_shared_storage(choice, launcher, study.storage, n_workers)
+    if doubt:
+        progress.message(f"warning: {doubt}")
+    return partial(
+        Crew,
+        launcher=launcher,
+        n_workers=n_workers,
+        n_threads=choice.n_threads or threads_for(study.machine.n_threads, n_workers),
+        memory_share=1.0 if choice.has_own_device else 1 / n_workers,
+        replaces_stopped=choice.uses_nodes,
+    )
 
 
 def threads_for(n_threads: int, n_workers: int) -> int:

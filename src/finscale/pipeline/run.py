@@ -20,8 +20,7 @@ from finscale.files import (
     write_json_atomic,
     write_text_atomic,
 )
-from finscale.launch.launcher import Launcher
-from finscale.launch.local import LocalLauncher
+from finscale.launch.choose import LauncherChoice, LocalChoice
 from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
@@ -33,7 +32,8 @@ from finscale.pipeline.basis import (
 )
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import describe_stale
-from finscale.pipeline.crew import Crew, threads_for
+from finscale.pipeline.crew import Crew, gather_crew
+from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_rows
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
@@ -48,7 +48,7 @@ from finscale.search.storage import open_storage
 from finscale.study import Study
 from finscale.study_file import load_study
 
-_MAKE_RESULTS = {"search", "train", "evaluate"}
+MAKE_RESULTS = {"search", "train", "evaluate"}
 STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,14 @@ class RunOutcome:
         The content of ``summary.json``; None if the report stage was not asked for.
     failures
         Experiment to the reason it failed.
+    rows
+        A row for every experiment of the study.
     """
 
     directory: RunDirectory
     summary: dict[str, Any] | None
     failures: dict[str, str]
+    rows: list[ExperimentRow]
 
 
 def run_study(
@@ -80,9 +83,11 @@ def run_study(
     start_from: int = 1,
     order: Sequence[str] = (),
     n_workers: int = 1,
-    launcher: Launcher | None = None,
+    launcher: LauncherChoice | None = None,
     progress: Progress | None = None,
     include_stale: bool = False,
+    stop: StopSignal | None = None,
+    on_stopped: Callable[[list[ExperimentRow]], None] | None = None,
 ) -> RunOutcome:
     """Run a study, or go on with it: what is finished is kept and not run twice.
 
@@ -104,6 +109,10 @@ def run_study(
         Fit and report the newest stale records of experiments that have no current ones.
     launcher
         What starts them; None: as processes of this machine.
+    stop
+        What a key that is pressed asks; made here if there is none.
+    on_stopped
+        Takes the rows of the experiments, as they are when the user stops the run.
 
     Raises
     ------
@@ -119,15 +128,23 @@ def run_study(
     study = _pin(study, directory, progress)
     prepared = prepare(study)
     chosen = _choose(prepared.experiments, only, start_from)
-    names = [one.name for one in prepared.experiments]
-    queue = prioritise(names, order) if order else None
     failures: dict[str, str] = {}
-    if _MAKE_RESULTS & set(stages):
+    if MAKE_RESULTS & set(stages):
+        names = [one.name for one in prepared.experiments]
+        queue = prioritise(names, order) if order else None
         device = choose_device(study.machine)
         require_fit_machine(
             prepared, chosen, directory, device, n_workers=n_workers, progress=progress
         )
         use_threads(study.machine)
+        crew = None
+        if n_workers > 1 or launcher is not None:
+            choice = launcher or LocalChoice()
+            options = ["--only", only, "--from", str(start_from)]
+            options += [part for one in stages for part in ("--stage", one)]
+            crew = partial(
+                gather_crew(study, directory, choice, n_workers, progress), options=options
+            )
         with exclusive_lock(directory.lock), log_to(directory.log):
             remove_leftovers(directory.root)
             # Read before anything is written: a ledger of another version is refused untouched.
@@ -136,49 +153,73 @@ def run_study(
             if queue is not None or not directory.queue.exists():
                 write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
-            stop = StopSignal(directory.stop_file)
-            with stop.listening():
-                if "evaluate" in stages:
-                    score_baselines(prepared, directory, book, progress)
-                if n_workers > 1 or launcher is not None:
-                    # Made here, or the workers would all make its tables at once.
-                    with open_storage(study.storage or directory.storage):
-                        pass
-                    options = ["--only", only, "--from", str(start_from)]
-                    options += [part for one in stages for part in ("--stage", one)]
-                    Crew(
-                        directory=directory,
-                        book=book,
-                        progress=progress,
-                        launcher=launcher or LocalLauncher(),
-                        n_workers=n_workers,
-                        n_threads=threads_for(study.machine.n_threads, n_workers),
-                        options=options,
-                    ).work(stop.state)
-                    failures = read_failures(directory, chosen)
-                else:
-                    failures = _work(
-                        partial(Worker, book=book, stages=stages, chosen=chosen, should_stop=stop),
-                        prepared,
-                        directory,
-                        stop,
-                        progress,
-                    )
+            stop = stop or StopSignal(directory.stop_file)
+            with stop.listening(), telling_rows(on_stopped, prepared, directory, book):
+                failures = _make_results(
+                    prepared,
+                    directory,
+                    book,
+                    progress,
+                    stop,
+                    stages=stages,
+                    chosen=chosen,
+                    crew=crew,
+                )
     # A run made elsewhere, or still under way, can be fitted and reported here.
     book = RecordBook(directory, prepared.identities)
+    summary = _fit_and_report(
+        prepared, directory, book, progress, stages=stages, include_stale=include_stale
+    )
+    return RunOutcome(directory, summary, failures, experiment_rows(prepared, directory, book))
+
+
+def _make_results(
+    prepared: PreparedStudy,
+    directory: RunDirectory,
+    book: RecordBook,
+    progress: Progress,
+    stop: StopSignal,
+    *,
+    stages: Sequence[Stage],
+    chosen: tuple[Experiment, ...],
+    crew: Callable[..., Crew] | None,
+) -> dict[str, str]:
+    """Search, train and evaluate here or with a crew; return what failed."""
+    if "evaluate" in stages:
+        score_baselines(prepared, directory, book, progress)
+    if crew is None:
+        make_worker = partial(Worker, book=book, stages=stages, chosen=chosen, should_stop=stop)
+        return _work(make_worker, prepared, directory, stop, progress)
+    # Made here, or the workers would all make its tables at once.
+    with open_storage(prepared.study.storage or directory.storage):
+        pass
+    crew(prepared=prepared, chosen=chosen, directory=directory, book=book, progress=progress).work(
+        stop.state
+    )
+    return read_failures(directory, chosen)
+
+
+def _fit_and_report(
+    prepared: PreparedStudy,
+    directory: RunDirectory,
+    book: RecordBook,
+    progress: Progress,
+    *,
+    stages: Sequence[Stage],
+    include_stale: bool,
+) -> dict[str, Any] | None:
+    """Run the last stages as far as they are asked for; return the summary if it was written."""
+    if not {"fit", "report"} & set(stages):
+        return None
     if "report" in stages and not directory.data.exists():
         _write_inputs(prepared, directory, book, progress)
-    summary = None
-    if {"fit", "report"} & set(stages):
-        basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
-        selection = select(directory, book, basis, include_stale=include_stale)
-        for line in describe_stale(selection.included_stale):
-            progress.message(f"CAUTION: stale records are included: {line}")
-        if "fit" in stages:
-            fit_laws(study, directory, selection)
-        if "report" in stages:
-            summary = write_report(prepared, directory, selection)
-    return RunOutcome(directory, summary, failures)
+    basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
+    selection = select(directory, book, basis, include_stale=include_stale)
+    for line in describe_stale(selection.included_stale):
+        progress.message(f"CAUTION: stale records are included: {line}")
+    if "fit" in stages:
+        fit_laws(prepared.study, directory, selection)
+    return write_report(prepared, directory, selection) if "report" in stages else None
 
 
 def work_on(

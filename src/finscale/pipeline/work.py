@@ -19,7 +19,7 @@ from finscale.machine.sampler import Sampler
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import evaluate_finals, train_finals
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.queue import read_queue
+from finscale.pipeline.queue import Queue
 from finscale.progress import ExperimentStart, Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
@@ -81,10 +81,12 @@ class Worker:
             If nothing can be written any more.
         """
         by_name = {one.name: one for one in self.chosen}
+        names = [one.name for one in self.prepared.experiments]
+        queue = Queue(self.directory.queue, names, self.progress.message)
         while True:
             outcomes: list[Outcome] = []
-            for name in read_queue(self.directory.queue, list(by_name)):
-                if name in self._done or name in self.failures:
+            for name in queue.order():
+                if name not in by_name or name in self._done or name in self.failures:
                     continue
                 outcome = self._advance_or_fail(by_name[name])
                 outcomes.append(outcome)
