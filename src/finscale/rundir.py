@@ -96,6 +96,11 @@ class RunDirectory:
         return Ledger(self.root / "ledger.jsonl")
 
     @property
+    def imported(self) -> Ledger:
+        """Past results of other laboratories, apart from every record of its own."""
+        return Ledger(self.root / "imported.jsonl")
+
+    @property
     def results(self) -> Path:
         """Trials as a table, derived from the ledger."""
         return self.root / "experiment_results.csv"
@@ -171,10 +176,12 @@ class RunDirectory:
             If the directory cannot be written, or holds something that is not a run.
         """
         require_writable(self.root)
-        # Lock and log come first: a run that was killed in between is still a run.
+        # Lock and log come first: a run that was killed in between is still a run. Results may have
+        # been imported before the run is made.
         ours = {
             *(self.lock.name, self.records_lock.name, self.claims_lock.name),
             self.log.parent.name,
+            self.imported.path.name,
         }
         held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
         marks = {self.study.name, self.ledger.path.name, self.storage.name}

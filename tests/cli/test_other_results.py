@@ -12,7 +12,7 @@ from command_line import CommandLine, fault_of, names_in
 from finscale.cli.supplementary import add_supplementary, parse_recipe
 from finscale.errors import FinscaleError, StudyError
 from finscale.files import Ledger
-from finscale.imported.record import imported_ledger, read_imported
+from finscale.imported.record import read_imported
 from finscale.rundir import RunDirectory
 from finscale.scripts.generate import search_scripts
 from finscale.study_file import load_study
@@ -106,7 +106,11 @@ def test_past_results_are_imported_and_shown_apart(finscale: CommandLine, tmp_pa
         "3 results in 1 file, 1 of them repeated; 2 new in kept/imported.jsonl",
     ):
         assert said in finished.out
-    assert lines_of(imported_ledger(tmp_path / "kept")) == ["imported", "imported", "base_loss"]
+    assert lines_of(RunDirectory(tmp_path / "kept").imported) == [
+        "imported",
+        "imported",
+        "base_loss",
+    ]
     again = json.loads(finscale("import-results", tmp_path, "--out", "kept", "--json").out)
     assert (again["n_rows"], again["n_repeated"], again["n_new"]) == (3, 1, 0)
     assert again["cells"]["h1_threshold_1pct"]["n_without_skill"] == 1
@@ -137,6 +141,16 @@ def test_imported_results_leave_a_run_as_it_is(
     assert raw_records(copied.ledger) == before
     assert finscale("report", copied.root).code == 0
     assert raw_records(copied.ledger) == before
+    page = copied.report.read_text(encoding="utf-8")
+    assert '<section id="imported">' in page
+    assert "Imported results: not comparable with this run" in page
+
+
+def test_results_may_be_imported_before_the_run_is_made(
+    finscale: CommandLine, tmp_path: Path
+) -> None:
+    assert finscale("import-results", past(tmp_path, GOOD), "--out", "run").code == 0
+    RunDirectory(tmp_path / "run").require_usable()
 
 
 @pytest.mark.parametrize(
@@ -177,6 +191,41 @@ def test_a_bad_import_is_refused_and_leaves_nothing(
 
 
 # --- train --architecture -----------------------------------------------------------------------
+
+
+def test_an_architecture_is_trained_beside_the_search(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    before = raw_records(copied.ledger)
+    files = {
+        path: path.read_bytes()
+        for name in NAMES
+        for path in (copied.experiment(name).all_trials, copied.experiment(name).best)
+    }
+    asked = ("--architecture", "16x2x2x24", "--recipe", "epochs=1,learning_rate=0.003")
+    done = finscale("train", copied.root, *asked, "--experiment", "2.5K_*", "--json")
+    assert done.code == 0, done.err
+    [printed] = json.loads(done.out)
+    assert raw_records(copied.ledger) == [*before, printed]
+    assert (printed["kind"], printed["experiment"]) == ("supplementary", NAMES[1])
+    assert printed["asked"] == {"epochs": 1, "learning_rate": 0.003}
+    assert all(path.read_bytes() == content for path, content in files.items())
+    assert [one.architecture for one in load_study(copied.study).supplementary] == ["16x2x2x24"]
+    # Asked for again, it is shown and not trained again; with a seed more, that one is.
+    again = finscale("train", copied.root, *asked, "--experiment", "2.5K_*", "--seeds", "2")
+    assert again.out.count(" 16x2x2x24 ") == 2
+    assert len(raw_records(copied.ledger)) == len(before) + 2
+
+
+def test_options_of_an_architecture_without_one_are_refused(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    before = raw_records(copied.ledger)
+    assert fault_of(finscale("train", copied.root, "--seeds", "2")) == BELONG
+    assert fault_of(finscale("train", copied.root, "--architecture", "16x2x3x24")) == (
+        "architecture: n_heads 3 does not divide d_model 16; the nearest that do are 2 and 4"
+    )
+    assert raw_records(copied.ledger) == before
 
 
 def ask(**changes: Any) -> dict[str, Any]:

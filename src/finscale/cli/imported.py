@@ -19,11 +19,11 @@ from finscale.imported.record import (
     ImportedBaseLoss,
     append_imported,
     content_uid,
-    imported_ledger,
     read_imported,
 )
 from finscale.models.architecture import InputShape
 from finscale.report.imported import budget_table, headline, remark_table
+from finscale.rundir import RunDirectory
 from finscale.study import Features, Patches, Windows
 
 PATHS = typer.Argument(
@@ -63,7 +63,7 @@ def import_results(
     )
     reading = read_results(paths, shape)
     cells = {record.cell for record in reading.records}
-    ledger = imported_ledger(out)
+    ledger = RunDirectory(out).imported
     cells |= {line.cell for line in read_imported(ledger)}
     bases = [_base_loss(text, cells, utc_now()) for text in base_losses]
     require_writable(out)

@@ -13,6 +13,15 @@ import typer
 from finscale.cli.live import watching
 from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
+from finscale.cli.supplementary import (
+    ARCHITECTURE,
+    EXPERIMENT,
+    RECIPE,
+    SCORE_TEST,
+    SEEDS,
+    add_supplementary,
+    print_supplementary,
+)
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.files import exclusive_lock, write_text_atomic
 from finscale.pipeline.run import RunOutcome, run_study, work_on
@@ -29,7 +38,9 @@ ORDER = typer.Option(
     [], "--order", metavar="PATTERN", help="Run matching experiments first; may be repeated."
 )
 STAGE = typer.Option(
-    ["search", "train", "evaluate"], "--stage", help="search, train or evaluate; may be repeated."
+    ["search", "train", "evaluate", "supplementary"],
+    "--stage",
+    help="search, train, evaluate or supplementary; may be repeated.",
 )
 WORKERS = typer.Option(1, min=1, help="Processes that share the work.")
 PLAIN = typer.Option(False, help="Plain lines of progress even in a terminal.")
@@ -111,9 +122,38 @@ def search(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -
     _run_stages(run_dir, ("search",), plain=plain, as_json=as_json)
 
 
-def train(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
-    """Train the best recipes of a run with several seeds."""
-    _run_stages(run_dir, ("train",), plain=plain, as_json=as_json)
+def train(
+    run_dir: Path = RUN_DIR,
+    architecture: str | None = ARCHITECTURE,
+    experiment: str | None = EXPERIMENT,
+    recipe: str = RECIPE,
+    seeds: int = SEEDS,
+    score_test: bool = SCORE_TEST,
+    plain: bool = PLAIN,
+    as_json: bool = JSON,
+) -> None:
+    """Train the best recipes of a run with several seeds, or an architecture of one's own."""
+    supplement = add_supplementary(
+        load_run_study(run_dir),
+        architecture,
+        experiment=experiment,
+        recipe=recipe,
+        seeds=seeds,
+        score_test=score_test,
+    )
+    if supplement is None:
+        _run_stages(run_dir, ("train",), plain=plain, as_json=as_json)
+        return
+    with watching(plain=plain) as progress, _resumable(run_dir):
+        outcome = run_study(
+            supplement.study,
+            run_dir,
+            stages=("supplementary",),
+            only=supplement.only,
+            progress=progress,
+        )
+    print_supplementary(supplement, outcome.records, as_json=as_json)
+    _require_success(outcome)
 
 
 def evaluate(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
@@ -177,6 +217,10 @@ def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:
         for cell, verdict in outcome.summary["verdicts"].items():
             typer.echo(f"\n{cell}: {verdict['headline']}")
         typer.echo(f"\nreport: {outcome.directory.report}")
+    _require_success(outcome)
+
+
+def _require_success(outcome: RunOutcome) -> None:
     if outcome.failures:
         names = ", ".join(outcome.failures)
         raise ExperimentsFailedError(

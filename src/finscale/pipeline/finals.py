@@ -36,6 +36,7 @@ from finscale.rundir import ExperimentFiles
 from finscale.search.objective import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
+from finscale.study import Study
 from finscale.training.checkpoint import load_tensors, save_tensors
 from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
@@ -45,15 +46,22 @@ SCORED_PARTS = ("validation", "test")
 Probabilities = dict[str, NDArray[np.float64]]
 
 
+def final_seeds(study: Study, experiment: str) -> tuple[int, ...]:
+    """Return the seeds of an experiment's final training runs."""
+    return tuple(
+        derive_seed(study.seed, experiment, "final", index) for index in range(study.final.n_seeds)
+    )
+
+
 def final_jobs(run: ExperimentRun, best: TrialRecord) -> dict[str, TrainingJob]:
     """Return the final training runs of a trial's recipe, by name."""
     architecture = Architecture(best.d_model, best.n_layers, best.n_heads, best.d_ff)
     recipe = Recipe.from_dict(best.recipe)
     return {
         f"{run.identity.fingerprint}_trial_{best.trial:04d}_seed_{index}": run.job(
-            architecture, recipe, derive_seed(run.study.seed, run.experiment.name, "final", index)
+            architecture, recipe, seed
         )
-        for index in range(run.study.final.n_seeds)
+        for index, seed in enumerate(final_seeds(run.study, run.experiment.name))
     }
 
 
@@ -78,12 +86,16 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
             RunStart(run.experiment.name, f"seed {index}", describe_job(job), job.recipe.epochs)
         )
         checkpoint = run.files.checkpoint(name)
+        run.start_measuring()
         result = run.train(job, windows, on_epoch=_announce(run), checkpoint=checkpoint)
         header = {
             "job": job_hash(job),
             "best_epoch": result.best_epoch,
             "curve": [asdict(record) for record in result.curve],
             "duration_s": result.duration_s,
+            "micro_batch": result.micro_batch,
+            "batch_halvings": result.batch_halvings,
+            "machine": run.machine_use().model_dump(mode="json"),
         }
         save_tensors(weights, result.weights, header)
         checkpoint.unlink(missing_ok=True)
@@ -187,11 +199,13 @@ def _score_final(
     n_samples = len(run.data.split.train) * len(curve)
     record = FinalRecord(
         **run.cell_fields(f"final/trial_{best.trial:04d}_seed_{index}"),
-        **model_fields(job),
+        **model_fields(job) | {"micro_batch": header["micro_batch"]},
         trial=best.trial,
         best_epoch=header["best_epoch"],
         curve=curve,
         duration_s=header["duration_s"],
+        batch_halvings=header["batch_halvings"],
+        machine=header["machine"],
         flops=float(n_samples * training_flops_per_sample(job.architecture, job.shape)),
         scores=score_parts(run.data, probabilities),
     )

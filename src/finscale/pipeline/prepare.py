@@ -8,6 +8,7 @@ from finscale.dataset.cell import check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.pipeline.cells import Cells
+from finscale.pipeline.supplementary import check_supplementary
 from finscale.records import Identity
 from finscale.search.pruning import make_pruner
 from finscale.study import Study
@@ -45,6 +46,7 @@ def prepare(study: Study) -> PreparedStudy:
         If anything in the study cannot be done; nothing has been written then.
     """
     experiments = plan_experiments(study)
+    check_supplementary(study, experiments)
     market = load_market(study)
     cells = Cells(study, market)
     # Made here once, so that what cannot be cut or pruned is refused before anything is spent.

@@ -10,6 +10,7 @@ import polars as pl
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
+from finscale.imported.record import read_imported
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
@@ -59,6 +60,7 @@ def write_report(
             environment=read_json(directory.environment),
             records=book.current,
             predictions=_predictions(prepared, directory, book),
+            imported=read_imported(directory.imported),
         )
     )
     write_json_atomic(directory.summary, summary)

@@ -35,14 +35,15 @@ from finscale.pipeline.results import fit_laws, read_failures, write_report
 from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
+from finscale.records import Record
 from finscale.rundir import RunDirectory
 from finscale.search.leases import is_gone, this_worker
 from finscale.search.storage import open_storage
 from finscale.study import Study
 from finscale.study_file import load_study
 
-_MAKE_RESULTS = {"search", "train", "evaluate"}
-STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
+_MAKE_RESULTS = {"search", "train", "evaluate", "supplementary"}
+STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "supplementary", "fit", "report")
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,14 @@ class RunOutcome:
         The content of ``summary.json``; None if the report stage was not asked for.
     failures
         Experiment to the reason it failed.
+    records
+        Current records, in the order of the ledger.
     """
 
     directory: RunDirectory
     summary: dict[str, Any] | None
     failures: dict[str, str]
+    records: tuple[Record, ...]
 
 
 def run_study(
@@ -163,7 +167,7 @@ def run_study(
         if not directory.data.exists():
             _write_inputs(prepared, directory, book, progress)
         summary = write_report(prepared, directory, book)
-    return RunOutcome(directory, summary, failures)
+    return RunOutcome(directory, summary, failures, tuple(book.current))
 
 
 def work_on(

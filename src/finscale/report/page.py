@@ -15,11 +15,14 @@ import polars as pl
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from finscale.imported.record import ImportedLine
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
+from finscale.report.imported import ImportedSection, imported_section
+from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
@@ -57,6 +60,8 @@ class ReportInput:
     predictions
         Predictions by cell, such as ``h1_threshold_1pct``; a budget's seed average and the
         baselines have a null seed.
+    imported
+        Past results that were imported into the run.
     """
 
     study: Study
@@ -67,6 +72,7 @@ class ReportInput:
     environment: Mapping[str, Any]
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
+    imported: Sequence[ImportedLine] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,9 @@ def render_report(report: ReportInput) -> str:
     data_sizes = _data_sizes(report.summary)
     plots = [one["plot"] for one in data_sizes if one["plot"] is not None]
     plots += [plot for section in sections for plot in section["plots"]] + price
+    imported = imported_section(report.imported)
+    imported_plots = _imported_plots(imported)
+    plots += imported_plots
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -113,6 +122,9 @@ def render_report(report: ReportInput) -> str:
         parts=tables.parts_table(report.summary),
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
+        supplementary=supplementary_table(report.records),
+        imported=imported,
+        imported_plots=imported_plots,
         style=Markup(_resource("style.css")),  # noqa: S704, a file of this package
         plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own bundle
         figures=_script_json({plot.key: _figure_json(plot.figure) for plot in plots}),
@@ -221,6 +233,12 @@ def _plots(
         scatter = figures.architectures(trials)
         found.append(plot("architectures", scatter, _ARCHITECTURE_TEXT, is_half=True))
     return found
+
+
+def _imported_plots(section: ImportedSection | None) -> list[Plot]:
+    if section is None or section.figure is None:
+        return []
+    return [Plot("imported", section.figure, section.caption)]
 
 
 def _keyed(cell: str, name: str, figure: go.Figure, caption: str, *, is_half: bool = False) -> Plot:

@@ -13,12 +13,12 @@ from finscale.files import require_writable, write_text_atomic
 from finscale.ladder.grid import Grid, default_grid
 from finscale.models.cost import count_parameters
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.finals import final_seeds
 from finscale.pipeline.prepare import prepare
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.scripts.literals import literal, text, wrapped
 from finscale.scripts.templates import SEARCH, TRAINING
-from finscale.seeds import derive_seed
 from finscale.study import Grid as GridSettings
 from finscale.study import Study
 from finscale.training.recipe import Recipe
@@ -122,10 +122,7 @@ def _search_script(study: Study, experiment: Experiment) -> str:
 
 
 def _training_script(study: Study, experiment: Experiment, best: TrialRecord) -> str:
-    seeds = tuple(
-        derive_seed(study.seed, experiment.name, "final", index)
-        for index in range(study.final.n_seeds)
-    )
+    seeds = final_seeds(study, experiment.name)
     about = (
         f"Written by finscale {__version__} from trial {best.trial} of the study {study.name}: "
         f"{best.n_parameters:,} parameters, validation log-loss {best.validation_loss:.4f}, skill "
