@@ -185,13 +185,12 @@ def _resumable(run_dir: Path) -> Iterator[None]:
         yield
     except (StopRequestedError, KeyboardInterrupt) as error:
         what = str(error) or "interrupted"
+        kind = type(error) if isinstance(error, StopRequestedError) else StopRequestedError
         study = RunDirectory(run_dir).study
         if not study.exists():
-            raise StopRequestedError(f"{what}; nothing has been written yet") from error
+            raise kind(f"{what}; nothing has been written yet") from error
         command = shlex.join(["finscale", "run", str(study), "--out", str(run_dir)])
-        raise StopRequestedError(
-            f"{what}; everything finished is kept; go on with: {command}"
-        ) from error
+        raise kind(f"{what}; everything finished is kept; go on with: {command}") from error
 
 
 def load_run_study(run_dir: Path) -> Study:

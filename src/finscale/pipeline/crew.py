@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from finscale.errors import RunDirectoryError, StopRequestedError
+from finscale.errors import OverheatedError, RunDirectoryError, StopRequestedError
 from finscale.files import write_text_atomic
 from finscale.launch.launcher import Launcher
 from finscale.machine.device import n_cores
@@ -18,8 +19,12 @@ from finscale.progress import Progress
 from finscale.rundir import RunDirectory
 from finscale.search.leases import this_worker
 
-# Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request.
-_ORDERLY = {0, 2, 3, 130}
+# Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request
+# or for heat.
+_OVERHEATED = OverheatedError.exit_code
+_ORDERLY = {0, 2, 3, _OVERHEATED, 130}
+# A worker ends so only when nothing is left to do.
+_NOTHING_LEFT = {0, 3}
 _POLL_S = 0.5
 # A worker that keeps dying is not started for ever.
 _MAX_RESTARTS = 3
@@ -56,6 +61,8 @@ class Crew:
         ------
         StopRequestedError
             If the user asked to stop; the workers have left by then.
+        OverheatedError
+            If workers left because their machine got too hot, before everything was done.
         RunDirectoryError
             If workers keep dying.
         """
@@ -71,11 +78,14 @@ class Crew:
                     text = STOP_NOW if state == "stop" else "finish the epoch"
                     write_text_atomic(self.directory.stop_file, f"{text}\n")
                 active = self._still_active(active, stopping=told != "go")
+            codes = self.launcher.exit_codes()
         finally:
             self.launcher.close()
         self._pass_on_records()
         if told != "go":
             raise StopRequestedError("stopped on request")
+        if _OVERHEATED in codes and not _NOTHING_LEFT & set(codes):
+            raise OverheatedError(self._last_words(codes.index(_OVERHEATED)))
 
     def _start(self, number: int) -> int:
         command = [
@@ -84,7 +94,16 @@ class Crew:
             *("--leader", this_worker()),
             *self.options,
         ]
-        return self.launcher.start(command, self.directory.log.parent / f"worker_{number}.log")
+        return self.launcher.start(command, self._log(number))
+
+    def _log(self, number: int) -> Path:
+        return self.directory.log.parent / f"worker_{number}.log"
+
+    def _last_words(self, number: int) -> str:
+        """Return the message that a worker left with."""
+        lines = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line.removeprefix("finscale: ") for line in lines if line.startswith("finscale: ")]
+        return f"worker {number} {said[-1]}" if said else f"worker {number} stopped for heat"
 
     def _still_active(self, active: set[int], *, stopping: bool) -> set[int]:
         codes = self.launcher.exit_codes()
@@ -92,10 +111,7 @@ class Crew:
         for number in sorted(active - running):
             code = codes[number]
             if code == 2:
-                raise RunDirectoryError(
-                    f"worker {number} refused to work; see "
-                    f"{self.directory.log.parent / f'worker_{number}.log'}"
-                )
+                raise RunDirectoryError(f"worker {number} refused to work; see {self._log(number)}")
             if code in _ORDERLY or stopping:
                 continue
             self._n_restarts += 1
