@@ -42,6 +42,8 @@ from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
 
 SCORED_PARTS = ("validation", "test")
+# What a training run finds out about its batch; planned anew, it may differ.
+BATCH_FIELDS = ("micro_batch", "batch_halvings", "activation_checkpointing")
 
 Probabilities = dict[str, NDArray[np.float64]]
 
@@ -95,6 +97,7 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
             "duration_s": result.duration_s,
             "micro_batch": result.micro_batch,
             "batch_halvings": result.batch_halvings,
+            "activation_checkpointing": job.batching.activation_checkpointing,
             "machine": run.machine_use().model_dump(mode="json"),
         }
         save_tensors(weights, result.weights, header)
@@ -199,12 +202,11 @@ def _score_final(
     n_samples = len(run.data.split.train) * len(curve)
     record = FinalRecord(
         **run.cell_fields(f"final/trial_{best.trial:04d}_seed_{index}"),
-        **model_fields(job) | {"micro_batch": header["micro_batch"]},
+        **model_fields(job) | {name: header[name] for name in BATCH_FIELDS},
         trial=best.trial,
         best_epoch=header["best_epoch"],
         curve=curve,
         duration_s=header["duration_s"],
-        batch_halvings=header["batch_halvings"],
         machine=header["machine"],
         flops=float(n_samples * training_flops_per_sample(job.architecture, job.shape)),
         scores=score_parts(run.data, probabilities),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finscale.dataset.cell import check_schedule
+from finscale.dataset.cell import TrainSizes, check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.pipeline.cells import Cells
@@ -23,7 +23,7 @@ class PreparedStudy:
     cells
         Cell name to its rows, labels and split.
     n_train
-        Cell name to its training anchors, those of the smallest fold.
+        Cell name to its training anchors.
     identities
         Experiment name, and cell name for the baselines, to what a record has to carry to be
         comparable.
@@ -32,7 +32,7 @@ class PreparedStudy:
     study: Study
     market: Market
     cells: Cells
-    n_train: dict[str, int]
+    n_train: dict[str, TrainSizes]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
 
@@ -53,15 +53,10 @@ def prepare(study: Study) -> PreparedStudy:
     make_pruner(study.search, n_folds=study.split.n_folds)
     n_folds = study.split.n_folds
     found = {
-        name: (
-            data.data_hash,
-            min(
-                len(one.split.train) for one in (data, *(cells.folds(name) if n_folds > 1 else ()))
-            ),
-        )
+        name: (data.data_hash, TrainSizes.of(data, cells.folds(name) if n_folds > 1 else ()))
         for name, data in cells.items()
     }
-    check_schedule(study, min(n_train for _, n_train in found.values()))
+    check_schedule(study, min(n_train.smallest for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.
     identities = {

@@ -22,7 +22,7 @@ from finscale.files import hash_json
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import SCORED_PARTS, score_parts
+from finscale.pipeline.finals import BATCH_FIELDS, SCORED_PARTS, score_parts
 from finscale.progress import RunStart
 from finscale.records import CurvePoint, Record, Scores, SupplementaryRecord, supplementary_runs
 from finscale.search.objective import (
@@ -231,6 +231,7 @@ def _train_one(
                 "micro_batch": result.micro_batch,
                 "batch_halvings": result.batch_halvings,
             }
+        header["activation_checkpointing"] = job.batching.activation_checkpointing
         header["curve"] = [asdict(one) for one in curve]
         header["machine"] = run.machine_use().model_dump(mode="json")
         if state == "complete":
@@ -243,8 +244,7 @@ def _train_one(
         {
             **run.cell_fields(f"supplementary/{name}"),
             **model_fields(job),
-            "micro_batch": header["micro_batch"],
-            "batch_halvings": header["batch_halvings"],
+            **{name: header[name] for name in BATCH_FIELDS},
             "machine": header["machine"],
             "run": name,
             "asked": dict(asked),

@@ -130,6 +130,8 @@ def _training_script(study: Study, experiment: Experiment, best: TrialRecord) ->
         "every look at it counts."
     )
     recipe = Recipe.from_dict(best.recipe).as_dict()
+    # A micro-batch that was halved for want of memory need not divide the effective batch.
+    micro_batch = next(n for n in range(best.micro_batch, 0, -1) if best.effective_batch % n == 0)
     d_model, n_layers, n_heads, d_ff = best.d_model, best.n_layers, best.n_heads, best.d_ff
     return TRAINING.substitute(
         _shared(study, experiment),
@@ -139,8 +141,9 @@ def _training_script(study: Study, experiment: Experiment, best: TrialRecord) ->
         architecture=f"{d_model=}, {n_layers=}, {n_heads=}, {d_ff=}",
         recipe="".join(f"    {name}={value!r},\n" for name, value in recipe.items()),
         seeds=literal(seeds, used=len("SEEDS = ")),
-        micro_batch=best.micro_batch,
-        accumulation_steps=best.effective_batch // best.micro_batch,
+        micro_batch=micro_batch,
+        accumulation_steps=best.effective_batch // micro_batch,
+        activation_checkpointing=best.activation_checkpointing,
         precision=best.precision,
     )
 

@@ -232,6 +232,7 @@ def model_fields(job: TrainingJob) -> dict[str, Any]:
         "recipe": job.recipe.as_dict(),
         "effective_batch": job.batching.effective_batch,
         "micro_batch": job.batching.micro_batch,
+        "activation_checkpointing": job.batching.activation_checkpointing,
         "precision": job.precision,
         "seed": job.seed,
     }
