@@ -60,6 +60,18 @@ def test_scripts_of_a_run_are_those_of_its_winners_too(
     }
 
 
+def test_scripts_of_a_run_say_which_winners_are_missing(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    study = copied.study.read_text(encoding="utf-8")
+    copied.study.write_text(study.replace("seed: 3\n", "seed: 4\n"), encoding="utf-8")
+    finished = finscale("scripts", copied.root, "--out", "scripts")
+    assert finished.err == (
+        f"2 experiments have no winner that is current; see finscale status {copied.root}\n"
+    )
+    assert finished.out.startswith("2 scripts in scripts: 2 to search\n")
+
+
 def test_scripts_refuse_what_they_cannot_do(
     finscale: CommandLine, copied: RunDirectory, tmp_path: Path
 ) -> None:
