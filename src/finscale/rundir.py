@@ -101,6 +101,11 @@ class RunDirectory:
         return Ledger(self.root / "imported.jsonl")
 
     @property
+    def imported_page(self) -> Path:
+        """Imported results as a page, where there is no run whose report could show them."""
+        return self.root / "imported.html"
+
+    @property
     def results(self) -> Path:
         """Trials as a table, derived from the ledger."""
         return self.root / "experiment_results.csv"
@@ -182,6 +187,7 @@ class RunDirectory:
             *(self.lock.name, self.records_lock.name, self.claims_lock.name),
             self.log.parent.name,
             self.imported.path.name,
+            self.imported_page.name,
         }
         held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
         marks = {self.study.name, self.ledger.path.name, self.storage.name}

@@ -129,6 +129,19 @@ def test_past_results_are_imported_and_shown_apart(finscale: CommandLine, tmp_pa
     assert again["remarks"]["no architecture"] == 1
 
 
+def test_results_of_no_run_have_a_page_of_their_own(finscale: CommandLine, tmp_path: Path) -> None:
+    past(tmp_path, GOOD, GOOD.replace("20M", "<b>2M").replace("0.3756", "0.36"))
+    finished = finscale("import-results", "experiment_results.csv")
+    assert finished.out.endswith("page: runs/imported/imported.html\n")
+    assert names_in(tmp_path / "runs" / "imported") == {"imported.html", "imported.jsonl"}
+    page = (tmp_path / "runs" / "imported" / "imported.html").read_text(encoding="utf-8")
+    assert "<td>64x32x2x256</td>" in page
+    assert "Plotly.newPlot" in page
+    assert "<b>2M_h1" not in page
+    # Nothing is fetched from anywhere.
+    assert "<script src" not in page
+
+
 def test_features_decide_the_count(finscale: CommandLine, tmp_path: Path) -> None:
     file = past(tmp_path, GOOD)
     counts = {}
@@ -149,7 +162,9 @@ def test_imported_results_leave_a_run_as_it_is(
     finscale: CommandLine, copied: RunDirectory, tmp_path: Path
 ) -> None:
     before = raw_records(copied.ledger)
-    assert finscale("import-results", past(tmp_path, GOOD), "--out", copied.root).code == 0
+    imported = finscale("import-results", past(tmp_path, GOOD), "--out", copied.root)
+    assert imported.out.endswith(f"show them with: finscale report {copied.root}\n")
+    assert not copied.imported_page.exists()
     assert raw_records(copied.ledger) == before
     assert finscale("report", copied.root).code == 0
     assert raw_records(copied.ledger) == before
