@@ -238,7 +238,7 @@ def _plots(
 def _imported_plots(section: ImportedSection | None) -> list[Plot]:
     if section is None or section.figure is None:
         return []
-    return [Plot("imported", section.figure, section.caption)]
+    return [Plot("imported-losses", section.figure, section.caption)]
 
 
 def _keyed(cell: str, name: str, figure: go.Figure, caption: str, *, is_half: bool = False) -> Plot:

@@ -23,17 +23,17 @@ def supplementary_table(records: Sequence[Record]) -> Table:
             one.architecture,
             "failed" if one.state == "failed" else "",
             f"{one.n_parameters:,}",
-            *(f"{one.recipe[name]:.3g}" for name in _RECIPE),
-            str(one.seed),
             number(one.validation_loss, digits=4),
             signed(one.validation_skill),
             NOTHING if one.scores is None else number(_loss(one.scores.test), digits=4),
+            *(f"{one.recipe[name]:.3g}" for name in _RECIPE),
+            str(one.seed),
         )
         for one in supplementary_runs(records)
     ]
-    header = ("experiment", "d×L×heads×d_ff", "", "parameters", "learning rate", "weight decay")
-    more = ("dropout", "warm-up steps", "epochs", "seed", "validation log-loss", "skill")
-    return Table((*header, *more, "test log-loss"), tuple(rows), n_text=3)
+    header = ("experiment", "d×L×heads×d_ff", "", "parameters", "validation log-loss", "skill")
+    more = ("test log-loss", "learning rate", "weight decay", "dropout", "warm-up steps")
+    return Table((*header, *more, "epochs", "seed"), tuple(rows), n_text=3)
 
 
 def supplementary_summary(records: Sequence[Record]) -> list[dict[str, Any]]:
