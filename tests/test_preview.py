@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from finscale import preview
+from finscale.dataset.cell import TrainSizes
 from finscale.errors import StudyError
 from finscale.machine.preflight import Needs, experiment_bytes
 from finscale.models.architecture import Architecture
@@ -60,17 +61,24 @@ def test_prepared_data_need_no_second_preparation(monkeypatch: pytest.MonkeyPatc
     prepared = tiny_prepared()
     whole = preview_study(prepared.study)
     monkeypatch.setattr(preview, "load_market", None)
-    n_train = {name: len(cell.split.train) for name, cell in prepared.cells.items()}
+    n_train = {name: TrainSizes.of(cell, ()) for name, cell in prepared.cells.items()}
     chosen = prepared.experiments[1:]
     assert preview_experiments(prepared.study, chosen, n_train, torch.device("cpu")) == whole[1:]
 
 
 def test_every_fold_trains_every_trial() -> None:
-    [one], [three] = (
-        preview_study(tiny_study({"ladder.budgets": ["2.5K"], "split.n_folds": n})) for n in (1, 3)
-    )
-    assert three.training_flops_max / one.training_flops_max == pytest.approx((3 * 4 + 3) / 7)
-    assert three.time_max_s / one.time_max_s == pytest.approx(15 / 7)
+    changes = {"ladder.budgets": ["2.5K"], "split.train_frac": 0.5}
+    [one], [three] = (preview_study(tiny_study(changes | {"split.n_folds": n})) for n in (1, 3))
+    prepared = tiny_prepared(changes | {"split.n_folds": 3})
+    whole = len(prepared.cells[CELL].split.train)
+    folds = [len(fold.split.train) for fold in prepared.cells.folds(CELL)]
+    # Walking forward, a later fold has seen more; the last one is the hold-out.
+    assert folds[0] < folds[1] < folds[2] == whole
+    assert prepared.n_train == {CELL: TrainSizes(whole, tuple(folds))}
+    assert one.n_train == three.n_train == whole
+    ratio = (4 * sum(folds) + 3 * whole) / (7 * whole)
+    assert three.training_flops_max / one.training_flops_max == pytest.approx(ratio)
+    assert three.time_max_s / one.time_max_s == pytest.approx(ratio)
     assert three.disk_bytes > one.disk_bytes
 
 

@@ -56,6 +56,12 @@ class StopRequestedError(FinscaleError):
     exit_code = 130
 
 
+class OverheatedError(StopRequestedError):
+    """The machine got too hot to go on; everything finished is kept."""
+
+    exit_code = 4
+
+
 class ExperimentsFailedError(FinscaleError):
     """Some experiments failed; the others are complete."""
 

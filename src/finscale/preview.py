@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 
-from finscale.dataset.cell import check_schedule, prepare_cell, study_cells
+from finscale.dataset.cell import (
+    TrainSizes,
+    check_schedule,
+    prepare_cell,
+    prepare_folds,
+    study_cells,
+)
 from finscale.dataset.market import load_market
 from finscale.experiments import Experiment, plan_experiments
 from finscale.machine.device import choose_device, choose_precision, use_threads
@@ -36,6 +42,8 @@ class ExperimentPreview:
 
     Attributes
     ----------
+    n_train
+        Training anchors of a final model; a trial has those of its folds.
     n_parameters_min, n_parameters_max
         Built counts over the grid.
     memory_bytes_min
@@ -94,16 +102,20 @@ def preview_study(study: Study) -> list[ExperimentPreview]:
     device = choose_device(study.machine)
     market = load_market(study)
     n_train = {
-        cell.name: len(prepare_cell(study, market, cell).split.train) for cell in study_cells(study)
+        cell.name: TrainSizes.of(
+            prepare_cell(study, market, cell),
+            prepare_folds(study, market, cell) if study.split.n_folds > 1 else (),
+        )
+        for cell in study_cells(study)
     }
-    check_schedule(study, min(n_train.values()))
+    check_schedule(study, min(one.smallest for one in n_train.values()))
     return preview_experiments(study, experiments, n_train, device)
 
 
 def preview_experiments(
     study: Study,
     experiments: Sequence[Experiment],
-    n_train: Mapping[str, int],
+    n_train: Mapping[str, TrainSizes],
     device: torch.device,
 ) -> list[ExperimentPreview]:
     """Return the cost of experiments whose data are prepared already.
@@ -150,7 +162,7 @@ def matrix_flops_per_s(device: torch.device, size: int = 1024) -> float:
 
 
 def _preview(
-    study: Study, experiment: Experiment, n_train: int, device: torch.device, rate: float
+    study: Study, experiment: Experiment, n_train: TrainSizes, device: torch.device, rate: float
 ) -> ExperimentPreview:
     shape, cells = experiment.shape, experiment.architectures
     counts = [count_parameters(cell, shape) for cell in cells]
@@ -167,8 +179,8 @@ def _preview(
         )
 
     n_epochs, n_folds = max(study.search.space.epochs), study.split.n_folds
-    n_runs = study.search.n_trials * n_folds + study.final.n_seeds
-    total_flops = float(n_runs * n_train * n_epochs * max(flops))
+    n_samples = study.search.n_trials * sum(n_train.folds) + study.final.n_seeds * n_train.whole
+    total_flops = float(n_samples * n_epochs * max(flops))
     worst, best = next(shares for least, shares in _SHARES if max(counts) >= least)
     return ExperimentPreview(
         name=experiment.name,
@@ -178,7 +190,7 @@ def _preview(
         n_architectures=len(cells),
         n_extremes=len(experiment.extremes),
         n_trials=study.search.n_trials,
-        n_train=n_train,
+        n_train=n_train.whole,
         n_parameters_min=min(counts),
         n_parameters_max=max(counts),
         memory_bytes_min=min(memory(cell, 1) for cell in cells),

@@ -215,10 +215,11 @@ def describe_outcome(record: Record) -> str:
     if isinstance(record, TrialRecord):
         if record.validation_skill is None:
             return f"trial {record.trial} {record.state}: {record.reason}"
+        best = f"epoch {record.best_epoch} of {len(record.curve)}, " if record.curve else ""
         return (
             f"trial {record.trial} {record.state} ({record.reason}): validation log-loss "
             f"{record.validation_loss:.4f}, skill {record.validation_skill:+z.3f}, "
-            f"epoch {record.best_epoch} of {len(record.curve)}, {record.duration_s:.1f} s"
+            f"{best}{record.duration_s:.1f} s"
         )
     if isinstance(record, SupplementaryRecord):
         return _describe_supplementary(record)

@@ -69,7 +69,8 @@ class ModelFields(_Record):
     n_parameters: int = Field(description="counted on the built model")
     recipe: dict[str, float | int] = Field(description="exactly what was trained")
     effective_batch: int
-    micro_batch: int
+    micro_batch: int = Field(description="samples per forward pass, at the end of the run")
+    activation_checkpointing: bool = False
     precision: str
     seed: int
 

@@ -109,6 +109,16 @@ class RunDirectory:
         return Ledger(self.root / "ledger.jsonl")
 
     @property
+    def imported(self) -> Ledger:
+        """Past results of other laboratories, apart from every record of its own."""
+        return Ledger(self.root / "imported.jsonl")
+
+    @property
+    def imported_page(self) -> Path:
+        """Imported results as a page, where there is no run whose report could show them."""
+        return self.root / "imported.html"
+
+    @property
     def results(self) -> Path:
         """Trials as a table, derived from the ledger."""
         return self.root / "experiment_results.csv"
@@ -194,10 +204,13 @@ class RunDirectory:
             If the directory cannot be written, or holds something that is not a run.
         """
         require_writable(self.root)
-        # Lock and log come first: a run that was killed in between is still a run.
+        # Lock and log come first: a run that was killed in between is still a run. Results may have
+        # been imported before the run is made.
         ours = {
             *(self.lock.name, self.records_lock.name, self.claims_lock.name),
             self.log.parent.name,
+            self.imported.path.name,
+            self.imported_page.name,
         }
         held = {file.name for file in self.root.iterdir()} if self.root.is_dir() else set()
         marks = {self.study.name, self.ledger.path.name, self.storage.name}

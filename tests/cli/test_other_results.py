@@ -12,7 +12,7 @@ from command_line import CommandLine, fault_of, names_in
 from finscale.cli.supplementary import add_supplementary, parse_recipe
 from finscale.errors import FinscaleError, StudyError
 from finscale.files import Ledger
-from finscale.imported.record import imported_ledger, read_imported
+from finscale.imported.record import read_imported
 from finscale.rundir import RunDirectory
 from finscale.scripts.generate import search_scripts
 from finscale.study_file import load_study
@@ -58,6 +58,18 @@ def test_scripts_of_a_run_are_those_of_its_winners_too(
     assert names_in(tmp_path / "scripts") == {
         f"{kind}_{name}.py" for kind in ("hpo", "train") for name in NAMES
     }
+
+
+def test_scripts_of_a_run_say_which_winners_are_missing(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    study = copied.study.read_text(encoding="utf-8")
+    copied.study.write_text(study.replace("seed: 3\n", "seed: 4\n"), encoding="utf-8")
+    finished = finscale("scripts", copied.root, "--out", "scripts")
+    assert finished.err == (
+        f"2 experiments have no winner that is current; see finscale status {copied.root}\n"
+    )
+    assert finished.out.startswith("2 scripts in scripts: 2 to search\n")
 
 
 def test_scripts_refuse_what_they_cannot_do(
@@ -106,11 +118,28 @@ def test_past_results_are_imported_and_shown_apart(finscale: CommandLine, tmp_pa
         "3 results in 1 file, 1 of them repeated; 2 new in kept/imported.jsonl",
     ):
         assert said in finished.out
-    assert lines_of(imported_ledger(tmp_path / "kept")) == ["imported", "imported", "base_loss"]
+    assert lines_of(RunDirectory(tmp_path / "kept").imported) == [
+        "imported",
+        "imported",
+        "base_loss",
+    ]
     again = json.loads(finscale("import-results", tmp_path, "--out", "kept", "--json").out)
     assert (again["n_rows"], again["n_repeated"], again["n_new"]) == (3, 1, 0)
     assert again["cells"]["h1_threshold_1pct"]["n_without_skill"] == 1
     assert again["remarks"]["no architecture"] == 1
+
+
+def test_results_of_no_run_have_a_page_of_their_own(finscale: CommandLine, tmp_path: Path) -> None:
+    past(tmp_path, GOOD, GOOD.replace("20M", "<b>2M").replace("0.3756", "0.36"))
+    finished = finscale("import-results", "experiment_results.csv")
+    assert finished.out.endswith("page: runs/imported/imported.html\n")
+    assert names_in(tmp_path / "runs" / "imported") == {"imported.html", "imported.jsonl"}
+    page = (tmp_path / "runs" / "imported" / "imported.html").read_text(encoding="utf-8")
+    assert "<td>64x32x2x256</td>" in page
+    assert "Plotly.newPlot" in page
+    assert "<b>2M_h1" not in page
+    # Nothing is fetched from anywhere.
+    assert "<script src" not in page
 
 
 def test_features_decide_the_count(finscale: CommandLine, tmp_path: Path) -> None:
@@ -133,10 +162,22 @@ def test_imported_results_leave_a_run_as_it_is(
     finscale: CommandLine, copied: RunDirectory, tmp_path: Path
 ) -> None:
     before = raw_records(copied.ledger)
-    assert finscale("import-results", past(tmp_path, GOOD), "--out", copied.root).code == 0
+    imported = finscale("import-results", past(tmp_path, GOOD), "--out", copied.root)
+    assert imported.out.endswith(f"show them with: finscale report {copied.root}\n")
+    assert not copied.imported_page.exists()
     assert raw_records(copied.ledger) == before
     assert finscale("report", copied.root).code == 0
     assert raw_records(copied.ledger) == before
+    page = copied.report.read_text(encoding="utf-8")
+    assert '<section id="imported">' in page
+    assert "Imported results: not comparable with this run" in page
+
+
+def test_results_may_be_imported_before_the_run_is_made(
+    finscale: CommandLine, tmp_path: Path
+) -> None:
+    assert finscale("import-results", past(tmp_path, GOOD), "--out", "run").code == 0
+    RunDirectory(tmp_path / "run").require_usable()
 
 
 @pytest.mark.parametrize(
@@ -177,6 +218,41 @@ def test_a_bad_import_is_refused_and_leaves_nothing(
 
 
 # --- train --architecture -----------------------------------------------------------------------
+
+
+def test_an_architecture_is_trained_beside_the_search(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    before = raw_records(copied.ledger)
+    files = {
+        path: path.read_bytes()
+        for name in NAMES
+        for path in (copied.experiment(name).all_trials, copied.experiment(name).best)
+    }
+    asked = ("--architecture", "16x2x2x24", "--recipe", "epochs=1,learning_rate=0.003")
+    done = finscale("train", copied.root, *asked, "--experiment", "2.5K_*", "--json")
+    assert done.code == 0, done.err
+    [printed] = json.loads(done.out)
+    assert raw_records(copied.ledger) == [*before, printed]
+    assert (printed["kind"], printed["experiment"]) == ("supplementary", NAMES[1])
+    assert printed["asked"] == {"epochs": 1, "learning_rate": 0.003}
+    assert all(path.read_bytes() == content for path, content in files.items())
+    assert [one.architecture for one in load_study(copied.study).supplementary] == ["16x2x2x24"]
+    # Asked for again, it is shown and not trained again; with a seed more, that one is.
+    again = finscale("train", copied.root, *asked, "--experiment", "2.5K_*", "--seeds", "2")
+    assert again.out.count(" 16x2x2x24 ") == 2
+    assert len(raw_records(copied.ledger)) == len(before) + 2
+
+
+def test_options_of_an_architecture_without_one_are_refused(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    before = raw_records(copied.ledger)
+    assert fault_of(finscale("train", copied.root, "--seeds", "2")) == BELONG
+    assert fault_of(finscale("train", copied.root, "--architecture", "16x2x3x24")) == (
+        "architecture: n_heads 3 does not divide d_model 16; the nearest that do are 2 and 4"
+    )
+    assert raw_records(copied.ledger) == before
 
 
 def ask(**changes: Any) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from finscale.imported.record import (
     ImportedBaseLoss,
     ImportedLine,
     append_imported,
-    imported_ledger,
     read_imported,
 )
 from finscale.ladder.grid import REFERENCE_GRID
 from finscale.models.cost import count_parameters
+from finscale.rundir import RunDirectory
 from finscale.scaling.laws import PowerLaw
 
 CELL = "h1_threshold_1pct"
@@ -96,7 +96,7 @@ def test_results_without_an_architecture_are_counted_and_not_fitted(tmp_path: Pa
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return imported_ledger(tmp_path / "kept")
+    return RunDirectory(tmp_path / "kept").imported
 
 
 def test_results_are_kept_once_and_come_back_as_they_went_in(

@@ -171,6 +171,16 @@ def test_a_run_that_diverges_is_recorded_as_failed(directory: RunDirectory) -> N
     assert describe_outcome(record).endswith("failed: train_loss is nan in epoch 1")
 
 
+def test_a_run_that_does_not_fit_in_memory_is_recorded_as_failed(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finscale.search.objective.usable_memory_bytes", lambda _: 1000)
+    [record] = train_supplementary(run_in(directory), OUTSIDE, RECIPE, 1, book_of(directory))
+    assert record.state == "failed"
+    assert "16x2x2x24" in record.reason
+    assert record.machine is not None
+
+
 # --- The test part ------------------------------------------------------------------------------
 
 

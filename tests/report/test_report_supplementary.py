@@ -61,12 +61,12 @@ def test_every_run_has_a_row_with_what_it_was_scored_on() -> None:
     table = supplementary_table(records)
     assert table.rows == (
         (
-            *("2M_h1_threshold_1pct", "64x32x2x256", "", "1,616,449", *recipe),
-            *("7", "0.4000", "−0.050", "0.3800"),
+            *("2M_h1_threshold_1pct", "64x32x2x256", "", "1,616,449"),
+            *("0.4000", "−0.050", "0.3800", *recipe, "7"),
         ),
         (
-            *("2M_h1_threshold_1pct", "64x32x2x256", "failed", "1,616,449", *recipe),
-            *("7", "–", "–", "–"),
+            *("2M_h1_threshold_1pct", "64x32x2x256", "failed", "1,616,449"),
+            *("–", "–", "–", *recipe, "7"),
         ),
     )
     assert all(len(row) == len(table.header) for row in table.rows)

@@ -14,6 +14,7 @@ import torch
 from finscale.errors import RunDirectoryError
 from finscale.experiments import plan_experiments
 from finscale.pipeline.prepare import prepare
+from finscale.pipeline.run import run_study
 from finscale.rundir import RunDirectory
 from finscale.scripts.generate import (
     one_experiment,
@@ -24,7 +25,7 @@ from finscale.scripts.generate import (
 from finscale.study import Study
 from finscale.study_file import load_study, parse_study
 from finscale.training.checkpoint import load_tensors
-from tiny import NAMES, outcome_of, raw_records, tiny_prepared, tiny_study
+from tiny import NAMES, outcome_of, raw_records, tiny_prepared, tiny_study, write_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 NAME = NAMES[0]
@@ -53,16 +54,8 @@ def test_a_search_script_alone_gives_the_trials_of_the_study(
 ) -> None:
     scripts = written(search_scripts(tiny_study()), tmp_path / "scripts")
     assert list(scripts) == [f"hpo_{name}.py" for name in NAMES]
-    # In a process of its own, in an empty directory, with nothing but the script.
-    done = subprocess.run(
-        [sys.executable, scripts[f"hpo_{NAME}.py"], "--out", "alone"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"best trial: alone/experiments/{NAME}/best.json\n")
+    printed = run_alone(scripts[f"hpo_{NAME}.py"], "--out", tmp_path / "alone")
+    assert printed.endswith(f"best trial: {tmp_path}/alone/experiments/{NAME}/best.json\n")
 
     def trials(directory: RunDirectory) -> list[dict[str, Any]]:
         records = raw_records(directory.ledger)
@@ -79,6 +72,86 @@ def test_a_search_script_alone_gives_the_trials_of_the_study(
     assert {one["experiment"] for one in raw_records(RunDirectory(tmp_path / "alone").ledger)} == {
         NAME
     }
+
+
+MY_FEATURE = """
+import numpy as np
+
+from finscale.features.registry import feature
+
+
+@feature(
+    family="mine", meaning="body of the bar", formula="ln C/O", reference="none",
+    inputs=["open", "close"], lookback_bars=0,
+)
+def my_body(bars):
+    return np.log(bars.close / bars.open)
+"""
+WALKED = {
+    # As a user writes it: beside the study file.
+    "features": {"modules": ["mine.py"], "extra": ["my_body"]},
+    "data_sizes": {"history_frac": [0.5]},
+    "split": {"by": "fraction", "train_frac": 0.5, "validation_frac": 0.1, "n_folds": 2},
+    "ladder.budgets": ["2.5K"],
+    "search.n_trials": 3,
+    "search.extremes_first": False,
+}
+
+
+@pytest.mark.slow
+def test_folds_data_sizes_and_features_of_ones_own_are_in_the_scripts(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.py").write_text(MY_FEATURE)
+    study = load_study(write_study(tmp_path / "home", WALKED))
+    whole = run_study(study, tmp_path / "whole").directory
+    records = raw_records(whole.ledger)
+    scripts = written(
+        search_scripts(study) | training_scripts(study, whole), tmp_path / "elsewhere"
+    )
+    name = "2.5K_h1_threshold_1pct_history0.5"
+    assert set(scripts) == {f"{kind}_{name}.py" for kind in ("hpo", "train")}
+    alone = RunDirectory(tmp_path / "alone")
+    run_alone(scripts[f"hpo_{name}.py"], "--out", alone.root)
+    trials, made = (
+        [one for one in found if one["kind"] == "trial"]
+        for found in (records, raw_records(alone.ledger))
+    )
+    assert [len(one["folds"]) for one in made] == [2, 2, 2]
+    # Same parameters, seeds and losses, to the last digit.
+    assert [outcome_of(one) for one in made] == [outcome_of(one) for one in trials]
+    finals = [one for one in records if one["kind"] == "final"]
+    assert len(finals) == 3
+    assert run_alone(scripts[f"train_{name}.py"]).splitlines()[1:] == [
+        f"seed {one['seed']}, epoch {one['best_epoch']}, validation: "
+        f"log-loss {one['scores']['validation']['log_loss']:.6f}, "
+        f"skill {one['scores']['validation']['skill']:+.6f}"
+        for one in finals
+    ]
+
+
+def run_alone(script: Path, *arguments: str | Path) -> str:
+    """Run a script in a process of its own, beside nothing but scripts; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("micro_batch", "cut"), [(512, (512, 1)), (200, (128, 4)), (31, (16, 32))])
+def test_a_batch_that_was_halved_is_cut_into_equal_parts(
+    copied: RunDirectory, tmp_path: Path, micro_batch: int, cut: tuple[int, int]
+) -> None:
+    lines = copied.ledger.path.read_text(encoding="utf-8")
+    halved = lines.replace('"micro_batch":512', f'"micro_batch":{micro_batch}')
+    copied.ledger.path.write_text(halved, encoding="utf-8")
+    scripts = written(training_scripts(tiny_study(), copied), tmp_path / "scripts")
+    batching = constants_of(scripts[f"train_{NAME}.py"])["BATCHING"]
+    assert (batching.micro_batch, batching.accumulation_steps) == cut
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from finscale.errors import StopRequestedError
-from finscale.models.cost import count_parameters
+from finscale.models.cost import count_parameters, peak_memory_bytes
 from finscale.records import TrialRecord
 from finscale.search import objective, worker
 from finscale.search.objective import ExperimentRun
 from finscale.search.slots import RECORD
-from finscale.search.space import forced_parameters
+from finscale.search.space import central_recipe, forced_parameters
 from finscale.search.storage import open_storage
 from finscale.search.worker import Search, open_search
 from finscale.training.loop import DivergedError
@@ -31,6 +31,7 @@ CHANGES = {
     "search.n_startup_trials": 2,
     "search.space.epochs": [2, 3],
 }
+FOLDS = CHANGES | {"split.n_folds": 3, "split.train_frac": 0.5, "search.n_trials": 3}
 
 
 def search(run: ExperimentRun, storage: RDBStorage, keep: Any, **options: Any) -> None:
@@ -477,10 +478,10 @@ def test_no_trial_has_the_settings_of_another(whole: list[TrialRecord]) -> None:
     assert len(set(settings)) == N_TRIALS
 
 
-def test_trials_on_folds_are_scored_on_all_of_them(tmp_path: Path) -> None:
-    changes = CHANGES | {"split.n_folds": 3, "split.train_frac": 0.5, "search.n_trials": 3}
-    run = tiny_run(tmp_path, changes)
-    for record in run_search(run, tmp_path / "search.db"):
+def test_trials_on_folds_are_scored_on_all_of_them(on_folds: Path) -> None:
+    run = tiny_run(on_folds, FOLDS)
+    for trial in trials_in(run, on_folds / "search.db"):
+        record = TrialRecord.model_validate(trial.user_attrs[RECORD])
         assert [fold.fold for fold in record.folds] == [1, 2, 3]
         n_rows = [fold.n_rows for fold in record.folds]
         losses = [fold.validation_loss for fold in record.folds]
@@ -492,6 +493,65 @@ def test_trials_on_folds_are_scored_on_all_of_them(tmp_path: Path) -> None:
     assert not (run.files.root / "checkpoints").exists() or not list(
         (run.files.root / "checkpoints").iterdir()
     )
+
+
+@pytest.fixture(scope="module")
+def on_folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search on folds."""
+    root = tmp_path_factory.mktemp("folds")
+    run_search(tiny_run(root, FOLDS), root / "search.db")
+    return root
+
+
+def test_a_restored_trial_on_folds_tells_the_pruner_what_it_told_before(
+    on_folds: Path, tmp_path: Path
+) -> None:
+    original = trials_in(tiny_run(on_folds, FOLDS), on_folds / "search.db")
+    recorded = [TrialRecord.model_validate(one.user_attrs[RECORD]) for one in original]
+    run, found = tiny_run(tmp_path, FOLDS), []
+    with open_storage(tmp_path / "search.db") as storage:
+        search(run, storage, found.append, recorded=recorded)
+    restored = trials_in(run, tmp_path / "search.db")
+    assert [one.intermediate_values for one in restored] == [
+        one.intermediate_values for one in original
+    ]
+    # One value for each fold, not for each epoch.
+    assert all(list(one.intermediate_values) == [1, 2, 3] for one in restored)
+    assert [(one.state, one.value, one.params) for one in restored] == [
+        (one.state, one.value, one.params) for one in original
+    ]
+
+
+def test_a_worker_plans_with_its_share_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = tiny_prepared().experiments[-1].architectures[-1]
+    recipe = central_recipe(tiny_prepared().study.search.space)
+    shape = tiny_prepared().experiments[-1].shape
+
+    def needed_bytes(micro_batch: int) -> int:
+        return peak_memory_bytes(
+            architecture,
+            shape,
+            micro_batch,
+            accumulating=micro_batch < 512,
+            bytes_per_value=4,
+            dropout=recipe.dropout,
+        )
+
+    # What the whole batch of 512 takes at once, and not a byte more; of a tiny model's peak most
+    # does not go by the batch.
+    free_bytes = needed_bytes(512)
+    monkeypatch.setattr(objective, "usable_memory_bytes", lambda _: free_bytes)
+    whole, part = (
+        tiny_run(tmp_path, memory_share=share).job(architecture, recipe, 0).batching
+        for share in (1.0, 0.9)
+    )
+    assert (whole.micro_batch, whole.accumulation_steps) == (512, 1)
+    # The largest of the powers of two that fits into nine tenths of it.
+    fits = [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256) if needed_bytes(n) <= 0.9 * free_bytes]
+    assert part.micro_batch == fits[-1] < 256
+    assert part.effective_batch == 512
 
 
 def test_trials_of_another_fingerprint_are_not_taken_over(tmp_path: Path) -> None:

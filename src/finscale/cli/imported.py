@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -12,25 +13,29 @@ from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
 from finscale.errors import DataError
 from finscale.features.tiers import tier_features
-from finscale.files import require_writable, utc_now
+from finscale.files import require_writable, utc_now, write_text_atomic
 from finscale.imported.fit import fit_imported, results
 from finscale.imported.reading import Reading, read_results
 from finscale.imported.record import (
     ImportedBaseLoss,
+    ImportedLine,
     append_imported,
     content_uid,
-    imported_ledger,
     read_imported,
 )
 from finscale.models.architecture import InputShape
 from finscale.report.imported import budget_table, headline, remark_table
+from finscale.report.imported_page import render_imported
+from finscale.rundir import RunDirectory
 from finscale.study import Features, Patches, Windows
 
 PATHS = typer.Argument(
     help="experiment_results.csv and *_all_trials.json files, or directories that hold some.",
     show_default=False,
 )
-OUT = typer.Option(help="A run directory, or another one to keep them in.", show_default=False)
+OUT = typer.Option(
+    Path("runs") / "imported", help="A run directory, or another one to keep them in."
+)
 BASE_LOSS = typer.Option(
     [],
     "--base-loss",
@@ -63,7 +68,8 @@ def import_results(
     )
     reading = read_results(paths, shape)
     cells = {record.cell for record in reading.records}
-    ledger = imported_ledger(out)
+    directory = RunDirectory(out)
+    ledger = directory.imported
     cells |= {line.cell for line in read_imported(ledger)}
     bases = [_base_loss(text, cells, utc_now()) for text in base_losses]
     require_writable(out)
@@ -71,8 +77,10 @@ def import_results(
     append_imported(ledger, bases)
     lines = read_imported(ledger)
     fits = fit_imported(lines)
+    page = _write_page(directory, lines)
     if as_json:
-        print_json(_summary(reading, n_new) | {"out": str(ledger.path), "cells": fits})
+        written = {"out": str(ledger.path), "page": page and str(page)}
+        print_json(_summary(reading, n_new) | written | {"cells": fits})
         return
     by_cell = results(lines)
     budgets, remarks = budget_table(by_cell, fits), remark_table(by_cell)
@@ -85,6 +93,16 @@ def import_results(
         f"\n{_count(reading.n_rows, 'result')} in {_count(len(reading.files), 'file')}, "
         f"{reading.n_repeated} of them repeated; {n_new} new in {ledger.path}"
     )
+    typer.echo(f"page: {page}" if page else f"show them with: finscale report {out}")
+
+
+def _write_page(directory: RunDirectory, lines: Sequence[ImportedLine]) -> Path | None:
+    """Write a page of their own, unless there is a run whose report will show them."""
+    page = None if directory.study.exists() else render_imported(lines)
+    if page is None:
+        return None
+    write_text_atomic(directory.imported_page, page)
+    return directory.imported_page
 
 
 def _base_loss(text: str, cells: set[str], now: str) -> ImportedBaseLoss:

@@ -13,7 +13,7 @@ def main() -> None:
     """Run the command line.
 
     Exit codes: 0 done, 2 bad input (one message that names the fix, no traceback), 3 some
-    experiments failed, 130 stopped on request.
+    experiments failed, 4 stopped for heat, 130 stopped on request.
     """
     try:
         # Loading torch takes seconds, in which Ctrl-C is as likely as later.

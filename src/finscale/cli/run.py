@@ -14,6 +14,15 @@ from finscale.cli.live import watching
 from finscale.cli.loading import load_run_study
 from finscale.cli.options import JSON, RUN_DIR, SET, STUDY
 from finscale.cli.output import print_json, print_table
+from finscale.cli.supplementary import (
+    ARCHITECTURE,
+    EXPERIMENT,
+    RECIPE,
+    SCORE_TEST,
+    SEEDS,
+    add_supplementary,
+    print_supplementary,
+)
 from finscale.cli.terminal import while_somebody_listens
 from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
 from finscale.experiments import plan_experiments
@@ -38,7 +47,9 @@ ORDER = typer.Option(
     [], "--order", metavar="PATTERN", help="Run matching experiments first; may be repeated."
 )
 STAGE = typer.Option(
-    ["search", "train", "evaluate"], "--stage", help="search, train or evaluate; may be repeated."
+    ["search", "train", "evaluate", "supplementary"],
+    "--stage",
+    help="search, train, evaluate or supplementary; may be repeated.",
 )
 WORKERS = typer.Option(1, min=1, help="Processes that share the work.")
 INCLUDE_STALE = typer.Option(
@@ -151,9 +162,38 @@ def search(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -
     _run_stages(run_dir, ("search",), plain=plain, as_json=as_json)
 
 
-def train(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
-    """Train the best recipes of a run with several seeds."""
-    _run_stages(run_dir, ("train",), plain=plain, as_json=as_json)
+def train(
+    run_dir: Path = RUN_DIR,
+    architecture: str | None = ARCHITECTURE,
+    experiment: str | None = EXPERIMENT,
+    recipe: str = RECIPE,
+    seeds: int = SEEDS,
+    score_test: bool = SCORE_TEST,
+    plain: bool = PLAIN,
+    as_json: bool = JSON,
+) -> None:
+    """Train the best recipes of a run with several seeds, or an architecture of one's own."""
+    supplement = add_supplementary(
+        load_run_study(run_dir),
+        architecture,
+        experiment=experiment,
+        recipe=recipe,
+        seeds=seeds,
+        score_test=score_test,
+    )
+    if supplement is None:
+        _run_stages(run_dir, ("train",), plain=plain, as_json=as_json)
+        return
+    with watching(plain=plain) as progress, _resumable(run_dir):
+        outcome = run_study(
+            supplement.study,
+            run_dir,
+            stages=("supplementary",),
+            only=supplement.only,
+            progress=progress,
+        )
+    print_supplementary(supplement, outcome.records, as_json=as_json)
+    _require_success(outcome)
 
 
 def evaluate(run_dir: Path = RUN_DIR, plain: bool = PLAIN, as_json: bool = JSON) -> None:
@@ -223,12 +263,7 @@ def _run_and_conclude(
     with while_somebody_listens():
         # Where nothing is searched, results are of interest, not how far the search is.
         _print_outcome(outcome, as_json=as_json, with_results="search" not in stages)
-    if outcome.failures:
-        names = ", ".join(outcome.failures)
-        raise ExperimentsFailedError(
-            f"{len(outcome.failures)} experiments failed ({names}); the reasons are in "
-            f"{outcome.directory.log.parent}; run again to retry them"
-        )
+    _require_success(outcome)
 
 
 def _is_led(directory: RunDirectory) -> bool:
@@ -246,13 +281,12 @@ def _resumable(run_dir: Path) -> Iterator[None]:
         yield
     except (StopRequestedError, KeyboardInterrupt) as error:
         what = str(error) or "interrupted"
+        kind = type(error) if isinstance(error, StopRequestedError) else StopRequestedError
         study = RunDirectory(run_dir).study
         if not study.exists():
-            raise StopRequestedError(f"{what}; nothing has been written yet") from error
+            raise kind(f"{what}; nothing has been written yet") from error
         command = shlex.join(["finscale", "run", str(study), "--out", str(run_dir)])
-        raise StopRequestedError(
-            f"{what}; everything finished is kept; go on with: {command}"
-        ) from error
+        raise kind(f"{what}; everything finished is kept; go on with: {command}") from error
 
 
 def _print_outcome(outcome: RunOutcome, *, as_json: bool, with_results: bool) -> None:
@@ -289,3 +323,12 @@ def _print_rows(rows: Sequence[ExperimentRow], *, as_json: bool) -> None:
         for one in rows
     ]
     print_table(("experiment", "state", "trials", "best skill", "duration"), cells, n_left=2)
+
+
+def _require_success(outcome: RunOutcome) -> None:
+    if outcome.failures:
+        names = ", ".join(outcome.failures)
+        raise ExperimentsFailedError(
+            f"{len(outcome.failures)} experiments failed ({names}); the reasons are in "
+            f"{outcome.directory.log.parent}; run again to retry them"
+        )

@@ -50,4 +50,10 @@ def scripts(
     n_training = sum(name.startswith("train_") for name in written)
     n_search = len(written) - n_training
     kinds = f"{n_search} to search" + (f", {n_training} to train the winners" * (n_training > 0))
+    if source.is_dir() and n_training < n_search:
+        typer.echo(
+            f"{n_search - n_training} experiments have no winner that is current; "
+            f"see finscale status {source}",
+            err=True,
+        )
     typer.echo(f"{len(files)} scripts in {out}: {kinds}\nrun one with: python {files[0]}")

@@ -9,9 +9,12 @@ from typing import Any
 
 import typer
 
+from finscale.cli.output import print_json, print_table
 from finscale.errors import StudyError
 from finscale.experiments import plan_experiments
 from finscale.models.architecture import Architecture
+from finscale.records import Record, supplementary_runs
+from finscale.report.supplementary import supplementary_table
 from finscale.study import PartialRecipe, Study
 from finscale.study_file import parse_study
 
@@ -93,6 +96,24 @@ def add_supplementary(
     settings = study.model_dump(mode="json")
     settings["supplementary"] = [*_others(settings["supplementary"], entry), entry]
     return Supplement(parse_study(settings, source="finscale train"), only)
+
+
+def print_supplementary(
+    supplement: Supplement, records: Sequence[Record], *, as_json: bool
+) -> None:
+    """Print what came of the run that was asked for, in every experiment it is for."""
+    entry = supplement.study.supplementary[-1]
+    asked = [
+        one
+        for one in supplementary_runs(records)
+        if fnmatch.fnmatchcase(one.experiment, supplement.only)
+        and (one.architecture, one.asked) == (entry.architecture, entry.recipe.given())
+    ]
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in asked])
+        return
+    table = supplementary_table(asked)
+    print_table(table.header, table.rows, n_left=table.n_text)
 
 
 def parse_recipe(text: str) -> dict[str, float | int]:

@@ -8,7 +8,7 @@ the next, because every anchor has its window and its label among its own symbol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -123,6 +123,34 @@ class CellData:
             for name, share in zip(self.feature_names, shares, strict=True)
             if share > _OFTEN_CLIPPED
         }
+
+
+@dataclass(frozen=True)
+class TrainSizes:
+    """Training anchors of a cell.
+
+    Attributes
+    ----------
+    whole
+        Of its final models.
+    folds
+        Of a trial, by walk-forward fold; with one fold those of the final models.
+    """
+
+    whole: int
+    folds: tuple[int, ...]
+
+    @staticmethod
+    def of(data: CellData, folds: Sequence[CellData]) -> TrainSizes:
+        """Count a cell's anchors; without folds there is the one."""
+        return TrainSizes(
+            len(data.split.train), tuple(len(one.split.train) for one in folds or (data,))
+        )
+
+    @property
+    def smallest(self) -> int:
+        """Of the training run that has the fewest."""
+        return min(self.whole, *self.folds)
 
 
 def study_cells(study: Study) -> tuple[Cell, ...]:

@@ -7,7 +7,6 @@ own ledger ever meets them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -15,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from finscale.errors import RunDirectoryError
 from finscale.files import Ledger, hash_json
 
-IMPORTED_FILE = "imported.jsonl"
 _UID_DIGITS = 20
 
 Status = Literal["complete", "pruned", "failed", "unknown"]
@@ -98,11 +96,6 @@ _ADAPTER: TypeAdapter[ImportedLine] = TypeAdapter(
 def content_uid(content: Any) -> str:
     """Name a result by its content, so that it is kept once however often it is imported."""
     return f"imported/{hash_json(content)[:_UID_DIGITS]}"
-
-
-def imported_ledger(directory: Path) -> Ledger:
-    """Return the ledger of imported results in a directory, a run's or another."""
-    return Ledger(directory / IMPORTED_FILE)
 
 
 def append_imported(ledger: Ledger, lines: Iterable[ImportedLine]) -> int:

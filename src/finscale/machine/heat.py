@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from finscale.errors import OverheatedError
 from finscale.study import Machine
 from finscale.units import duration_text
 
@@ -138,11 +139,26 @@ class HeatGuard:
         self._temperature_c: float | None = None
         self._said: set[str] = set()
         self._paused_s = 0.0
+        self._stopped_at = ""
 
     @property
     def overheated(self) -> bool:
         """Whether the guard has stopped training."""
         return self._heat.phase == "stopped"
+
+    def require_not_overheated(self) -> None:
+        """Check that training was not stopped for heat.
+
+        Raises
+        ------
+        OverheatedError
+            If it was; the message says at which temperature.
+        """
+        if self.overheated:
+            raise OverheatedError(
+                f"stopped at {self._stopped_at}, too hot to go on (from {self._limits.stop_c:g} °C "
+                "on); let the machine cool and see to its fans"
+            )
 
     @property
     def paused_s(self) -> float:
@@ -161,6 +177,7 @@ class HeatGuard:
         if phase == "paused":
             phase = self._pause(should_stop)
         if phase == "stopped":
+            self._stopped_at = self._stopped_at or self._now()
             self._say_once(
                 "stopped",
                 f"stopped at {self._now()}: too hot to go on; let the machine cool, see to its "

@@ -9,11 +9,11 @@ from typing import Any
 
 from finscale.files import read_json, waiting_lock, write_json_atomic, write_text_atomic
 from finscale.records import (
-    BaselineRecord,
-    EnsembleRecord,
     FinalRecord,
     Identity,
+    MachineUse,
     Record,
+    SupplementaryRecord,
     TrialRecord,
     append_record,
     best_trial,
@@ -22,14 +22,25 @@ from finscale.records import (
 from finscale.rundir import RunDirectory
 
 _RECIPE = ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs")
+_MACHINE = tuple(MachineUse.model_fields)
 _COLUMNS = (
     *("created_at", "experiment", "kind", "budget", "horizon_bars", "task", "model"),
-    *("trial", "state", "forced", "reason"),
+    *("trial", "run", "state", "forced", "reason"),
     *("d_model", "n_layers", "n_heads", "d_ff", "n_parameters"),
     *_RECIPE,
-    *("effective_batch", "micro_batch", "precision", "seed", "best_epoch", "n_epochs"),
+    *(
+        "effective_batch",
+        "micro_batch",
+        "activation_checkpointing",
+        "precision",
+        "seed",
+        "best_epoch",
+        "n_epochs",
+    ),
     *("train_loss", "validation_loss", "validation_skill", "test_loss", "test_skill"),
-    *("duration_s", "fingerprint", "uid"),
+    *("duration_s", "flops", "retries", "batch_halvings", "n_folds"),
+    *_MACHINE,
+    *("fingerprint", "uid"),
 )
 
 
@@ -171,14 +182,17 @@ class RecordBook:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    row: dict[str, Any] = record.model_dump(mode="json", exclude={"curve", "identity", "scores"})
+    row: dict[str, Any] = record.model_dump(
+        mode="json", exclude={"curve", "identity", "scores", "machine"}
+    )
     row["fingerprint"] = record.identity.fingerprint
-    if isinstance(record, TrialRecord | FinalRecord):
+    if isinstance(record, TrialRecord | FinalRecord | SupplementaryRecord):
         row |= {name: record.recipe[name] for name in _RECIPE}
         row["n_epochs"] = len(record.curve)
+        row |= {} if record.machine is None else record.machine.model_dump(mode="json")
     if isinstance(record, TrialRecord):
-        row["forced"] = "; ".join(record.forced)
-    if isinstance(record, FinalRecord | EnsembleRecord | BaselineRecord):
+        row |= {"forced": "; ".join(record.forced), "n_folds": len(record.folds) or 1}
+    if not isinstance(record, TrialRecord) and record.scores is not None:
         for part in ("validation", "test"):
             scores = getattr(record.scores, part)
             row |= {f"{part}_loss": scores["log_loss"], f"{part}_skill": scores["skill"]}

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
-from finscale.errors import RunDirectoryError, StopRequestedError
+from finscale.errors import OverheatedError, RunDirectoryError, StopRequestedError
 from finscale.experiments import Experiment
 from finscale.files import read_json, utc_now, write_text_atomic
 from finscale.launch.choose import LauncherChoice, require_shared_storage
@@ -25,9 +26,13 @@ from finscale.rundir import RunDirectory
 from finscale.search.processes import this_worker
 from finscale.study import Study
 
-# Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request.
+# Worker exit codes that are no accident: done, bad input, experiments failed, stopped on request
+# or for heat.
 _STOPPED = 130
-_ORDERLY = {0, 2, 3, _STOPPED}
+_OVERHEATED = OverheatedError.exit_code
+_ORDERLY = {0, 2, 3, _OVERHEATED, _STOPPED}
+# A worker ends so only when nothing is left to do.
+_NOTHING_LEFT = {0, 3}
 _POLL_S = 0.5
 _TELL_EVERY_S = 1.0
 # A worker that keeps dying is not started for ever.
@@ -82,6 +87,8 @@ class Crew:
         ------
         StopRequestedError
             If the user asked to stop; the workers have left by then.
+        OverheatedError
+            If workers left because their machine got too hot, before everything was done.
         RunDirectoryError
             If workers keep dying.
         """
@@ -97,13 +104,15 @@ class Crew:
                     text = STOP_NOW if state == "stop" else STOP
                     write_text_atomic(self.directory.stop_file, text)
                 active = self._still_active(active, stopping=told != "go")
-            stopped = {*self.launcher.exit_codes()} <= {_STOPPED}
+            codes = self.launcher.exit_codes()
         finally:
             self.launcher.close()
         self._pass_on()
         if told != "go":
             raise StopRequestedError("stopped on request")
-        if stopped:
+        if _OVERHEATED in codes and not _NOTHING_LEFT & set(codes):
+            raise OverheatedError(self._last_words(codes.index(_OVERHEATED)))
+        if {*codes} <= {_STOPPED}:
             raise StopRequestedError(f"every worker was stopped; see {self.directory.log.parent}")
 
     def _start(self, number: int) -> int:
@@ -113,7 +122,16 @@ class Crew:
             *("--leader", this_worker()),
             *self.options,
         ]
-        return self.launcher.start(command, self.directory.log.parent / f"worker_{number}.log")
+        return self.launcher.start(command, self._log(number))
+
+    def _log(self, number: int) -> Path:
+        return self.directory.log.parent / f"worker_{number}.log"
+
+    def _last_words(self, number: int) -> str:
+        """Return the message that a worker left with."""
+        lines = self._log(number).read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line.removeprefix("finscale: ") for line in lines if line.startswith("finscale: ")]
+        return f"worker {number} {said[-1]}" if said else f"worker {number} stopped for heat"
 
     def _still_active(self, active: set[int], *, stopping: bool) -> set[int]:
         codes = self.launcher.exit_codes()
@@ -121,10 +139,7 @@ class Crew:
         for number in sorted(active - running):
             code = codes[number]
             if code == 2:
-                raise RunDirectoryError(
-                    f"worker {number} refused to work; see "
-                    f"{self.directory.log.parent / f'worker_{number}.log'}"
-                )
+                raise RunDirectoryError(f"worker {number} refused to work; see {self._log(number)}")
             if code == _STOPPED and self.replaces_stopped and not stopping:
                 self.progress.message(f"worker {number} ran out of time; another is started")
                 running.add(self._start(len(codes)))

@@ -36,13 +36,23 @@ from finscale.rundir import ExperimentFiles
 from finscale.search.objective import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
+from finscale.study import Study
 from finscale.training.checkpoint import load_tensors, save_tensors
 from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
 
 SCORED_PARTS = ("validation", "test")
+# What a training run finds out about its batch; planned anew, it may differ.
+BATCH_FIELDS = ("micro_batch", "batch_halvings", "activation_checkpointing")
 
 Probabilities = dict[str, NDArray[np.float64]]
+
+
+def final_seeds(study: Study, experiment: str) -> tuple[int, ...]:
+    """Return the seeds of an experiment's final training runs."""
+    return tuple(
+        derive_seed(study.seed, experiment, "final", index) for index in range(study.final.n_seeds)
+    )
 
 
 def final_jobs(run: ExperimentRun, best: TrialRecord) -> dict[str, TrainingJob]:
@@ -51,9 +61,9 @@ def final_jobs(run: ExperimentRun, best: TrialRecord) -> dict[str, TrainingJob]:
     recipe = Recipe.from_dict(best.recipe)
     return {
         f"{run.identity.fingerprint}_trial_{best.trial:04d}_seed_{index}": run.job(
-            architecture, recipe, derive_seed(run.study.seed, run.experiment.name, "final", index)
+            architecture, recipe, seed
         )
-        for index in range(run.study.final.n_seeds)
+        for index, seed in enumerate(final_seeds(run.study, run.experiment.name))
     }
 
 
@@ -78,12 +88,17 @@ def train_finals(run: ExperimentRun, best: TrialRecord) -> None:
             RunStart(run.experiment.name, f"seed {index}", describe_job(job), job.recipe.epochs)
         )
         checkpoint = run.files.checkpoint(name)
+        run.start_measuring()
         result = run.train(job, windows, on_epoch=_announce(run), checkpoint=checkpoint)
         header = {
             "job": job_hash(job),
             "best_epoch": result.best_epoch,
             "curve": [asdict(record) for record in result.curve],
             "duration_s": result.duration_s,
+            "micro_batch": result.micro_batch,
+            "batch_halvings": result.batch_halvings,
+            "activation_checkpointing": job.batching.activation_checkpointing,
+            "machine": run.machine_use().model_dump(mode="json"),
         }
         save_tensors(weights, result.weights, header)
         checkpoint.unlink(missing_ok=True)
@@ -187,11 +202,12 @@ def _score_final(
     n_samples = len(run.data.split.train) * len(curve)
     record = FinalRecord(
         **run.cell_fields(f"final/trial_{best.trial:04d}_seed_{index}"),
-        **model_fields(job),
+        **model_fields(job) | {name: header[name] for name in BATCH_FIELDS},
         trial=best.trial,
         best_epoch=header["best_epoch"],
         curve=curve,
         duration_s=header["duration_s"],
+        machine=header["machine"],
         flops=float(n_samples * training_flops_per_sample(job.architecture, job.shape)),
         scores=score_parts(run.data, probabilities),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from finscale.errors import StopRequestedError
 from finscale.experiments import Experiment
 from finscale.machine.guard import StopSignal
 from finscale.machine.heat import HeatGuard, heat_limits
@@ -70,7 +71,13 @@ def monitored(
     stop: StopSignal,
     progress: Progress,
 ) -> Iterator[Monitor]:
-    """Read the machine's sensors inside the block, and guard it from heat."""
+    """Read the machine's sensors inside the block, and guard it from heat.
+
+    Raises
+    ------
+    OverheatedError
+        If the block was left because the machine got too hot.
+    """
     with Sampler(
         open_sensors(device),
         directory.machine_log(worker),
@@ -86,4 +93,8 @@ def monitored(
                 return "stop"
             return stop.state()
 
-        yield Monitor(sampler, control)
+        try:
+            yield Monitor(sampler, control)
+        except StopRequestedError:
+            guard.require_not_overheated()
+            raise

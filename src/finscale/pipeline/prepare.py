@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from finscale.dataset.cell import check_schedule
+from finscale.dataset.cell import TrainSizes, check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.pipeline.basis import Basis, data_basis, plan_basis
 from finscale.pipeline.cells import Cells
+from finscale.pipeline.supplementary import check_supplementary
 from finscale.records import Identity
 from finscale.search.pruning import make_pruner
 from finscale.study import Study
@@ -25,7 +26,7 @@ class PreparedStudy:
     cells
         Cell name to its rows, labels and split.
     n_train
-        Cell name to its training anchors, those of the smallest fold.
+        Cell name to its training anchors.
     identities
         Experiment name, and cell name for the baselines, to what a record has to carry to be
         comparable.
@@ -34,7 +35,7 @@ class PreparedStudy:
     study: Study
     market: Market
     cells: Cells
-    n_train: dict[str, int]
+    n_train: dict[str, TrainSizes]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
 
@@ -57,21 +58,17 @@ def prepare(study: Study) -> PreparedStudy:
         If anything in the study cannot be done; nothing has been written then.
     """
     experiments = plan_experiments(study)
+    check_supplementary(study, experiments)
     market = load_market(study)
     cells = Cells(study, market)
     # Made here once, so that what cannot be cut or pruned is refused before anything is spent.
     make_pruner(study.search, n_folds=study.split.n_folds)
     n_folds = study.split.n_folds
     found = {
-        name: (
-            data.data_hash,
-            min(
-                len(one.split.train) for one in (data, *(cells.folds(name) if n_folds > 1 else ()))
-            ),
-        )
+        name: (data.data_hash, TrainSizes.of(data, cells.folds(name) if n_folds > 1 else ()))
         for name, data in cells.items()
     }
-    check_schedule(study, min(n_train for _, n_train in found.values()))
+    check_schedule(study, min(n_train.smallest for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.
     identities = {

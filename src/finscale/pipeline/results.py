@@ -12,6 +12,7 @@ import polars as pl
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
+from finscale.imported.record import read_imported
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
@@ -102,6 +103,7 @@ def write_report(
             records=book.current,
             predictions=_predictions(prepared, directory, book),
             coverage=tried,
+            imported=read_imported(directory.imported),
         )
     )
     write_json_atomic(directory.summary, summary)

@@ -42,14 +42,15 @@ from finscale.pipeline.selection import select
 from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
+from finscale.records import Record
 from finscale.rundir import RunDirectory
 from finscale.search.processes import is_gone, this_worker
 from finscale.search.storage import open_storage
 from finscale.study import Study
 from finscale.study_file import load_study
 
-MAKE_RESULTS = {"search", "train", "evaluate"}
-STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit", "report")
+MAKE_RESULTS = {"search", "train", "evaluate", "supplementary"}
+STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "supplementary", "fit", "report")
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,15 @@ class RunOutcome:
         Experiment to the reason it failed.
     rows
         A row for every experiment of the study.
+    records
+        Current records, in the order of the ledger.
     """
 
     directory: RunDirectory
     summary: dict[str, Any] | None
     failures: dict[str, str]
     rows: list[ExperimentRow]
+    records: tuple[Record, ...]
 
 
 def run_study(
@@ -170,7 +174,8 @@ def run_study(
     summary = _fit_and_report(
         prepared, directory, book, progress, stages=stages, include_stale=include_stale
     )
-    return RunOutcome(directory, summary, failures, experiment_rows(prepared, directory, book))
+    rows = experiment_rows(prepared, directory, book)
+    return RunOutcome(directory, summary, failures, rows, tuple(book.current))
 
 
 def _make_results(

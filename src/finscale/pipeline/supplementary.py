@@ -7,6 +7,7 @@ not more for them, and no winner or scaling law is made of them.
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
@@ -21,22 +22,21 @@ from finscale.files import hash_json
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import SCORED_PARTS, score_parts
+from finscale.pipeline.finals import BATCH_FIELDS, SCORED_PARTS, score_parts
 from finscale.progress import RunStart
 from finscale.records import CurvePoint, Record, Scores, SupplementaryRecord, supplementary_runs
-from finscale.search.objective import ExperimentRun, describe_job, model_fields
+from finscale.search.objective import (
+    TRIAL_FAILURES,
+    ExperimentRun,
+    describe_job,
+    model_fields,
+)
 from finscale.search.space import central_recipe
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
 from finscale.study import PartialRecipe, Study, Supplementary
 from finscale.training.checkpoint import load_tensors, save_tensors
-from finscale.training.loop import (
-    DivergedError,
-    EpochRecord,
-    build_model,
-    job_hash,
-    score,
-)
+from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
 from finscale.windows import Windows
 
@@ -75,8 +75,6 @@ def train_listed(run: ExperimentRun, book: RecordBook) -> list[SupplementaryReco
     ------
     StopRequestedError
         If the user asked to stop; the run in progress is checkpointed.
-    LadderError
-        If an architecture does not fit in memory.
     """
     return [
         record
@@ -128,14 +126,13 @@ def train_supplementary(
     Returns
     -------
     list of SupplementaryRecord
-        One per seed, whether it is new or not.
+        One per seed, whether it is new or not. What diverged or does not fit in memory is recorded
+        as failed.
 
     Raises
     ------
     StopRequestedError
         If the user asked to stop; the run in progress is checkpointed.
-    LadderError
-        If the architecture does not fit in memory.
     """
     recipe_hash = hash_json(recipe.as_dict())[:_HASH_DIGITS]
     asked = recipe.as_dict() if asked is None else asked
@@ -151,7 +148,8 @@ def train_supplementary(
             raise StopRequestedError("stopped on request")
         windows = windows or run.windows()
         seed = derive_seed(run.study.seed, run.experiment.name, "supplementary", index)
-        record = _train_one(run, name, run.job(architecture, recipe, seed), windows, asked)
+        job, problem = run.job_to_record(architecture, recipe, seed)
+        record = _train_one(run, name, job, windows, asked, problem=problem)
         if book.add(record):
             run.progress.run_finished(record)
         if _scorable(record, score_test):
@@ -196,6 +194,8 @@ def _train_one(
     job: TrainingJob,
     windows: Windows,
     asked: Mapping[str, float | int],
+    *,
+    problem: Exception | None,
 ) -> SupplementaryRecord:
     """Train a run unless its weights are there, and return its record."""
     weights = run.files.weights(_file(run, name))
@@ -209,11 +209,20 @@ def _train_one(
                 run.experiment.name, f"supplementary {name}", describe_job(job), job.recipe.epochs
             )
         )
+        started = time.monotonic()
+        run.start_measuring()
         try:
+            if problem is not None:
+                raise problem
             result = run.train(job, windows, on_epoch=_announce(run, curve), checkpoint=checkpoint)
-        except DivergedError as error:
+        except TRIAL_FAILURES as error:
             state = "failed"
-            header = {"duration_s": 0.0, "reason": str(error).splitlines()[0]}
+            header = {
+                "duration_s": time.monotonic() - started,
+                "reason": str(error).splitlines()[0],
+                "micro_batch": job.batching.micro_batch,
+                "batch_halvings": 0,
+            }
         else:
             header = {
                 "job": job_hash(job),
@@ -222,7 +231,9 @@ def _train_one(
                 "micro_batch": result.micro_batch,
                 "batch_halvings": result.batch_halvings,
             }
+        header["activation_checkpointing"] = job.batching.activation_checkpointing
         header["curve"] = [asdict(one) for one in curve]
+        header["machine"] = run.machine_use().model_dump(mode="json")
         if state == "complete":
             save_tensors(weights, result.weights, header)
         checkpoint.unlink(missing_ok=True)
@@ -233,8 +244,8 @@ def _train_one(
         {
             **run.cell_fields(f"supplementary/{name}"),
             **model_fields(job),
-            "micro_batch": header.get("micro_batch", job.batching.micro_batch),
-            "batch_halvings": header.get("batch_halvings", 0),
+            **{name: header[name] for name in BATCH_FIELDS},
+            "machine": header["machine"],
             "run": name,
             "asked": dict(asked),
             "state": state,

@@ -20,6 +20,7 @@ from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import evaluate_finals, train_finals
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.queue import Queue
+from finscale.pipeline.supplementary import train_listed
 from finscale.progress import ExperimentStart, Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
@@ -27,13 +28,15 @@ from finscale.search.objective import ExperimentRun
 from finscale.search.worker import Search
 from finscale.training.loop import GoOn
 
-Stage = Literal["search", "train", "evaluate", "fit", "report"]
+Stage = Literal["search", "train", "evaluate", "supplementary", "fit", "report"]
 Outcome = Literal["worked", "busy", "done"]
 
 # Errors after which no experiment can be recorded, so that there is no point in going on.
 _NO_MORE_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 # How long a worker that has nothing to do waits for the others' last trials.
 _POLL_S = 2.0
+# What is done once an experiment's search is over, by one worker.
+_AFTER_SEARCH: set[Stage] = {"train", "evaluate", "supplementary"}
 
 log = logging.getLogger(__name__)
 
@@ -139,23 +142,27 @@ class Worker:
             search.publish()
         self.book.sync()
         self.book.refresh(experiment.name)
-        best = self.book.best_trial(experiment.name)
-        if best is None:
-            if "search" not in self.stages:
-                return "done"
+        if _AFTER_SEARCH & set(self.stages):
+            self._announce(experiment)
+            with try_lock(self.directory.experiment(experiment.name).finals_lock) as ours:
+                if not ours:
+                    return "busy"
+                self._finish(run)
+        if "search" in self.stages and self.book.best_trial(experiment.name) is None:
             raise FinscaleError("no trial was completed; see the trials' reasons in the ledger")
-        if not {"train", "evaluate"} & set(self.stages):
-            return "done"
-        self._announce(experiment)
-        with try_lock(self.directory.experiment(experiment.name).finals_lock) as ours:
-            if not ours:
-                return "busy"
-            if "train" in self.stages:
-                train_finals(run, best)
-            if "evaluate" in self.stages:
-                self.book.sync()
-                evaluate_finals(run, best, self.book)
         return "done"
+
+    def _finish(self, run: ExperimentRun) -> None:
+        """Train and score the winner, then what is listed to be trained beside the search."""
+        best = self.book.best_trial(run.experiment.name)
+        if best is not None and "train" in self.stages:
+            train_finals(run, best)
+        if best is not None and "evaluate" in self.stages:
+            self.book.sync()
+            evaluate_finals(run, best, self.book)
+        if "supplementary" in self.stages:
+            self.book.sync()
+            train_listed(run, self.book)
 
     def _open(self, run: ExperimentRun) -> Search:
         name = run.experiment.name

@@ -15,6 +15,7 @@ import polars as pl
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from finscale.imported.record import ImportedLine
 from finscale.records import Record, TrialRecord
 from finscale.report import figures, tables
 from finscale.report.coverage_figure import coverage_figure
@@ -22,6 +23,7 @@ from finscale.report.coverage_table import coverage_table
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
+from finscale.report.imported import ImportedSection, imported_section
 from finscale.report.selection import (
     TUNING_TEXT,
     axes_table,
@@ -29,6 +31,7 @@ from finscale.report.selection import (
     effort_table,
     tuning_figure,
 )
+from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.search.coverage import Coverage
@@ -71,6 +74,8 @@ class ReportInput:
         baselines have a null seed.
     coverage
         Experiment name to what was tried of its grid.
+    imported
+        Past results that were imported into the run.
     """
 
     study: Study
@@ -83,6 +88,7 @@ class ReportInput:
     predictions: Mapping[str, pl.DataFrame]
     axes: Sequence[Mapping[str, Any]] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    imported: Sequence[ImportedLine] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,9 @@ def render_report(report: ReportInput) -> str:
     data_sizes = _data_sizes(report.summary)
     plots = [one["plot"] for one in data_sizes if one["plot"] is not None]
     plots += [plot for section in sections for plot in section["plots"]] + price
+    imported = imported_section(report.imported)
+    imported_plots = _imported_plots(imported)
+    plots += imported_plots
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -130,6 +139,9 @@ def render_report(report: ReportInput) -> str:
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
         axes=axes_table(report.axes) if report.axes else None,
+        supplementary=supplementary_table(report.records),
+        imported=imported,
+        imported_plots=imported_plots,
         style=Markup(_resource("style.css")),  # noqa: S704, a file of this package
         plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own bundle
         figures=_script_json({plot.key: _figure_json(plot.figure) for plot in plots}),
@@ -262,6 +274,12 @@ def _plots(
         scatter = figures.architectures(trials)
         found.append(plot("architectures", scatter, _ARCHITECTURE_TEXT, is_half=True))
     return found
+
+
+def _imported_plots(section: ImportedSection | None) -> list[Plot]:
+    if section is None or section.figure is None:
+        return []
+    return [Plot("imported-losses", section.figure, section.caption)]
 
 
 def _keyed(cell: str, name: str, figure: go.Figure, caption: str, *, is_half: bool = False) -> Plot:

@@ -10,6 +10,7 @@ from finscale.evaluation.metrics import hindsight_skill
 from finscale.ladder.budgets import parse_budget
 from finscale.records import BaselineRecord, Record
 from finscale.report.budget_summary import both_parts, summarise_budget
+from finscale.report.supplementary import supplementary_summary
 from finscale.scaling.ledger import (
     BASE_RATE,
     NO_FINALS,
@@ -96,6 +97,8 @@ def build_summary(
         scored on test; above 1 the test part is no longer untouched. ``flags`` says in words what
         a reader of the numbers has to know. ``coverage`` is what was tried of the budget's grid, as
         `finscale.search.coverage.Coverage.as_dict` has it.
+
+        ``supplementary`` lists the runs beside the searches; nothing else in here is made of them.
     """
     grouped = by_cell(records)
     cells = [
@@ -123,6 +126,7 @@ def build_summary(
         "n_complete": status["complete"],
         "verdicts": {cell["cell"]: _verdict(cell, scaling.get(cell["cell"])) for cell in cells},
         "cells": cells,
+        "supplementary": supplementary_summary(records),
         "failures": dict(failures),
         "stale": {name: list(parts) for name, parts in stale.items()},
         "included_stale": {name: list(parts) for name, parts in (included_stale or {}).items()},

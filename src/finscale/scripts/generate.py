@@ -13,12 +13,12 @@ from finscale.files import require_writable, write_text_atomic
 from finscale.ladder.grid import Grid, default_grid
 from finscale.models.cost import count_parameters
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.finals import final_seeds
 from finscale.pipeline.prepare import prepare
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.scripts.literals import literal, text, wrapped
 from finscale.scripts.templates import SEARCH, TRAINING
-from finscale.seeds import derive_seed
 from finscale.study import Grid as GridSettings
 from finscale.study import Study
 from finscale.training.recipe import Recipe
@@ -122,10 +122,7 @@ def _search_script(study: Study, experiment: Experiment) -> str:
 
 
 def _training_script(study: Study, experiment: Experiment, best: TrialRecord) -> str:
-    seeds = tuple(
-        derive_seed(study.seed, experiment.name, "final", index)
-        for index in range(study.final.n_seeds)
-    )
+    seeds = final_seeds(study, experiment.name)
     about = (
         f"Written by finscale {__version__} from trial {best.trial} of the study {study.name}: "
         f"{best.n_parameters:,} parameters, validation log-loss {best.validation_loss:.4f}, skill "
@@ -133,6 +130,8 @@ def _training_script(study: Study, experiment: Experiment, best: TrialRecord) ->
         "every look at it counts."
     )
     recipe = Recipe.from_dict(best.recipe).as_dict()
+    # A micro-batch that was halved for want of memory need not divide the effective batch.
+    micro_batch = next(n for n in range(best.micro_batch, 0, -1) if best.effective_batch % n == 0)
     d_model, n_layers, n_heads, d_ff = best.d_model, best.n_layers, best.n_heads, best.d_ff
     return TRAINING.substitute(
         _shared(study, experiment),
@@ -142,8 +141,9 @@ def _training_script(study: Study, experiment: Experiment, best: TrialRecord) ->
         architecture=f"{d_model=}, {n_layers=}, {n_heads=}, {d_ff=}",
         recipe="".join(f"    {name}={value!r},\n" for name, value in recipe.items()),
         seeds=literal(seeds, used=len("SEEDS = ")),
-        micro_batch=best.micro_batch,
-        accumulation_steps=best.effective_batch // best.micro_batch,
+        micro_batch=micro_batch,
+        accumulation_steps=best.effective_batch // micro_batch,
+        activation_checkpointing=best.activation_checkpointing,
         precision=best.precision,
     )
 

@@ -83,7 +83,11 @@ $recipe)
 SEEDS = $seeds
 
 # Windows held in memory at a time, and how many times that to a step of the optimiser.
-BATCHING = Batching(micro_batch=$micro_batch, accumulation_steps=$accumulation_steps)
+BATCHING = Batching(
+    micro_batch=$micro_batch,
+    accumulation_steps=$accumulation_steps,
+    activation_checkpointing=$activation_checkpointing,
+)
 PRECISION = "$precision"
 
 # The study cut down to this experiment; its search is over, the rest is used.

@@ -50,6 +50,18 @@ class FoldScore:
     duration_s: float
 
 
+class LossOnFold(Protocol):
+    """What pooling takes of a fold, be it a score or a record."""
+
+    @property
+    def n_rows(self) -> int:
+        """Validation rows."""
+
+    @property
+    def validation_loss(self) -> float:
+        """Mean log-loss in nats."""
+
+
 class TrainFold(Protocol):
     """Trains one job on the rows of one fold, as :func:`finscale.training.loop.train` does."""
 
@@ -64,7 +76,7 @@ class TrainFold(Protocol):
         """Return what came out."""
 
 
-def pooled_loss(scores: Sequence[FoldScore]) -> float:
+def pooled_loss(scores: Sequence[LossOnFold]) -> float:
     """Return the mean log-loss over the validation rows of the folds."""
     return _pooled([score.validation_loss for score in scores], scores)
 
@@ -148,7 +160,7 @@ def take_over(earlier: Path, own: Path) -> None:
         move_over(file, own.with_name(own.stem + file.name.removeprefix(earlier.stem)))
 
 
-def _pooled(losses: Sequence[float], scores: Sequence[FoldScore]) -> float:
+def _pooled(losses: Sequence[float], scores: Sequence[LossOnFold]) -> float:
     total = sum(loss * score.n_rows for loss, score in zip(losses, scores, strict=True))
     return total / sum(score.n_rows for score in scores)
 

@@ -75,7 +75,8 @@ def draw_new(
     propose
         Attempt number, from 0, to a proposal; the same number has to give the same proposal.
     tried
-        Everything before it in the search: sampled, forced, supplementary, finished or running.
+        Everything before it in the search: sampled or forced, finished or running. Supplementary
+        runs are no part of it.
     architectures
         Those of the grid. After ``n_attempts`` the trial gets one of them that was never tried,
         at random, with the recipe of the last attempt; if there is none, one that was not tried

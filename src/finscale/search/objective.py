@@ -129,6 +129,16 @@ class ExperimentRun:
             precision=precision,
         )
 
+    def job_to_record(
+        self, architecture: Architecture, recipe: Recipe, seed: int
+    ) -> tuple[TrainingJob, Exception | None]:
+        """Describe a training also where memory is too small for it, and say so then."""
+        try:
+            return self.job(architecture, recipe, seed), None
+        except LadderError as error:
+            one_by_one = Batching(1, self.study.training.effective_batch)
+            return self.job(architecture, recipe, seed, batching=one_by_one), error
+
     def train(
         self,
         job: TrainingJob,
@@ -222,6 +232,7 @@ def model_fields(job: TrainingJob) -> dict[str, Any]:
         "recipe": job.recipe.as_dict(),
         "effective_batch": job.batching.effective_batch,
         "micro_batch": job.batching.micro_batch,
+        "activation_checkpointing": job.batching.activation_checkpointing,
         "precision": job.precision,
         "seed": job.seed,
     }
@@ -317,16 +328,10 @@ class _Attempt:
         self._scores: Sequence[FoldScore] = ()
         self._result: TrainingResult | None = None
         self._n_halvings = 0
-        self._problem: Exception | None = None
         architecture, recipe = suggest(trial, run.experiment.architectures, run.study.search.space)
         seed = derive_seed(run.study.seed, run.experiment.name, self._slot)
-        try:
-            self._job = run.job(architecture, recipe, seed)
-        except LadderError as error:
-            # Recorded as a failed trial like any other, so that the search goes on without it.
-            self._problem = error
-            one_by_one = Batching(1, run.study.training.effective_batch)
-            self._job = run.job(architecture, recipe, seed, batching=one_by_one)
+        # Recorded as a failed trial like any other, so that the search goes on without it.
+        self._job, self._problem = run.job_to_record(architecture, recipe, seed)
         if GIVEN_UP in trial.user_attrs:
             self._problem = TrialGivenUpError(trial.user_attrs[GIVEN_UP])
 
@@ -398,6 +403,7 @@ class _Attempt:
             {
                 **self._run.cell_fields(f"trial/{self._slot}"),
                 **model_fields(self._job),
+                "micro_batch": (self._result or self._job.batching).micro_batch,
                 "trial": self._slot,
                 "forced": self._forced,
                 "independent": False if self._forced else self._independent,

@@ -48,7 +48,7 @@ def draw_trial(
     history
         The trials that TPE learns from.
     tried
-        Everything that was begun: sampled, forced, supplementary.
+        Everything that was begun in the search, sampled or forced.
     """
     independent = is_independent(settings, slot, n_extremes=n_extremes)
 

@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from finscale.errors import StudyError
-from finscale.search.folds import FoldScore, pooled_loss
+from finscale.search.folds import LossOnFold, pooled_loss
 from finscale.study import Search
 
 # Trials that must be complete before their median says anything; the extremes are.
@@ -148,7 +148,7 @@ def make_pruner(
     )
 
 
-def value_of_fold(settings: Search, scores: Sequence[FoldScore]) -> float:
+def value_of_fold(settings: Search, scores: Sequence[LossOnFold]) -> float:
     """Return what a trial reports for its last fold: to be compared with the same fold of others.
 
     The pooled loss of the folds so far; to the Wilcoxon pruner, which tests differences fold by

@@ -20,7 +20,7 @@ from finscale.records import TrialRecord
 from finscale.search import leases
 from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
 from finscale.search.proposal import draw_trial, is_independent
-from finscale.search.pruning import make_pruner
+from finscale.search.pruning import make_pruner, value_of_fold
 from finscale.search.slots import (
     DRAWN,
     FORCED,
@@ -214,9 +214,19 @@ def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRe
                 params=drawn.params,
                 distributions=drawn.distributions,
                 user_attrs=attributes,
-                intermediate_values={p.epoch: p.validation_loss for p in record.curve},
+                intermediate_values=_reported(run, record),
             )
         )
+
+
+def _reported(run: ExperimentRun, record: TrialRecord) -> dict[int, float]:
+    """Return what a trial reported to the pruner: after every epoch, or after every fold."""
+    if record.folds:
+        return {
+            n: value_of_fold(run.study.search, record.folds[:n])
+            for n in range(1, len(record.folds) + 1)
+        }
+    return {point.epoch: point.validation_loss for point in record.curve}
 
 
 def _repeat_interrupted(study: optuna.Study) -> None:
