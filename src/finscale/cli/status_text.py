@@ -102,7 +102,9 @@ def _workers(status: RunStatus, directory: RunDirectory) -> str:
             "alive" if one["alive"] else f"last heard of {_ago(one['at'], status.at)} ago",
             one["host"],
             str(one["pid"]),
-            f"{one['experiment']} {one['label']}" if one["label"] else "between two runs",
+            f"{one['experiment']} {one['label'].partition(' (')[0]}"
+            if one["label"]
+            else "between two runs",
             _ago(one["run_started_at"] or one["started_at"], status.at) if one["label"] else "",
             f"{one['epoch']}/{one['epochs']}" if one["label"] else "",
             f"{one['validation_loss']:.4f}"
