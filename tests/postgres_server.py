@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -76,7 +77,13 @@ def _user_without_rights() -> pwd.struct_passwd:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
-    pytest.skip("PostgreSQL does not run as root, and there is no user postgres or nobody")
+    _absent("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _programs() -> Path | None:
@@ -94,13 +101,11 @@ def _programs() -> Path | None:
 @contextlib.contextmanager
 def own_server() -> Iterator[Server]:
     """Start a server that the test may stop and start; skip where there is none."""
-    pytest.importorskip("psycopg", reason="finscale[postgres] is not installed")
+    if importlib.util.find_spec("psycopg") is None:
+        _absent("finscale[postgres] is not installed")
     programs = _programs()
     if programs is None:
-        message = f"no PostgreSQL on this machine: install it, or name a server in {URL}"
-        if os.environ.get(REQUIRED) == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        _absent(f"no PostgreSQL on this machine: install it, or name a server in {URL}")
     # Not pytest's own directory: the server's user could not get there.
     root = Path(tempfile.mkdtemp(prefix="finscale-pg-"))
     try:

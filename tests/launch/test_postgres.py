@@ -21,8 +21,8 @@ from finscale.files import read_json
 from finscale.rundir import RunDirectory
 from finscale.search import leases
 from finscale.search.leases import claiming
-from finscale.search.slots import FORCED, RECORD
 from finscale.search.storage import Times, open_storage, redacted
+from run_checks import assert_exactly_the_planned_trials
 from tiny import raw_records, run_tiny, tiny_study
 
 N_TRIALS = 5
@@ -96,34 +96,11 @@ class Shared:
 
     def assert_complete(self) -> list[dict[str, Any]]:
         """Check that everything planned is there once, and the same wherever it is written."""
-        trials = self.trials()
-        assert self.directory.ledger.read().damaged_lines == []
-        assert sorted(one["trial"] for one in trials) == list(range(N_TRIALS))
-        assert len({one["uid"] for one in raw_records(self.directory.ledger)}) == N_TRIALS
-        [experiment] = {one["experiment"] for one in trials}
-        files = self.directory.experiment(experiment)
-        with open_storage(self.url) as storage:
-            [name] = optuna.get_all_study_names(storage)
-            stored = optuna.load_study(study_name=name, storage=storage).trials
-        assert all(one.state.is_finished() for one in stored)
-        finished = {one.user_attrs[RECORD]["trial"]: one for one in stored if RECORD in one.user_attrs}
-        assert sorted(finished) == list(range(N_TRIALS))
-        for record in trials:
-            frozen = finished[record["trial"]]
-            assert frozen.user_attrs[RECORD] == record
-            assert read_json(files.trial(record["trial"])) == record
-            sizes = {key.partition("@")[0]: value for key, value in frozen.params.items()}
-            for key in ("d_model", "n_layers", "n_heads", "d_ff"):
-                assert sizes[key] == record[key]
-            for key in ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs"):
-                assert sizes[key] == record["recipe"][key]
-            if record["forced"]:
-                assert frozen.user_attrs[FORCED]["reasons"] == record["forced"]
-        assert any(record["forced"] for record in trials)
-        best = min(trials, key=lambda one: (one["validation_loss"], one["trial"]))
-        assert read_json(files.best) == best
-        assert list(files.root.glob("checkpoints/*")) == []
-        return trials
+        planned = assert_exactly_the_planned_trials(
+            self.directory, n_experiments=1, n_trials=N_TRIALS, storage=self.url
+        )
+        assert any(one["forced"] for one in planned.trials)
+        return planned.trials
 
     def close(self) -> None:
         for process in self.started:
@@ -197,7 +174,7 @@ def test_a_server_that_goes_away_is_waited_for_and_then_given_up(
     with database(own.url) as url:
         shared = Shared(tmp_path, url)
         try:
-            # Gone for a moment: the worker waits, and loses nothing.
+            # Cut off for a moment: the worker waits, and loses nothing.
             alpha = shared.start("alpha")
             shared.go()
             wait_until(lambda: shared.is_training("alpha") and bool(shared.trials()))

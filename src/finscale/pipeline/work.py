@@ -120,7 +120,6 @@ class Worker:
             self._n_outages += 1
             if self._n_outages > 1:
                 raise
-            log.exception("%s: the search storage failed", experiment.name)
             self.progress.message("the search storage was cut off; what was under way is repeated")
             return "worked"
         except Exception as error:  # one experiment must not take the others down
