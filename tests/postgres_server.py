@@ -74,10 +74,11 @@ class Server:
 
 
 def _user_without_rights() -> pwd.struct_passwd:
+    users = {user.pw_name: user for user in pwd.getpwall()}
     for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    _absent("PostgreSQL does not run as root, and there is no user postgres or nobody")
+        if name in users:
+            return users[name]
+    return _absent("PostgreSQL does not run as root, and there is no user postgres or nobody")
 
 
 def _absent(reason: str) -> NoReturn:

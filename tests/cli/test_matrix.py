@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import CommandLine
 
-from finscale.cli.run import stop
 from finscale.files import read_json
 from finscale.pipeline.status import experiment_states
 from finscale.rundir import RunDirectory
@@ -29,7 +29,6 @@ LEFT_IN_PEACE: dict[str, Any] = {
     "search.space.epochs": [20],
     "split": {"by": "fraction", "train_frac": 0.4, "validation_frac": 0.1},
     "training.patience": 100,
-    "final.n_seeds": 1,
 }
 N_TRIALS = 3
 MATRIX: dict[str, Any] = {
@@ -42,7 +41,6 @@ MATRIX: dict[str, Any] = {
     },
     "horizons": [1, 3, 5],
     "search.n_trials": N_TRIALS,
-    "final.n_seeds": 1,
 }
 
 
@@ -101,7 +99,7 @@ def test_two_workers_share_a_run_and_do_everything_once(tmp_path: Path) -> None:
 
 
 def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
-    tmp_path: Path,
+    tmp_path: Path, finscale: CommandLine
 ) -> None:
     run = TwoWorkers(tmp_path, MATRIX)
     # Ctrl-C.
@@ -123,7 +121,7 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     run.wait_for_trials(20)
     assert psutil.wait_procs(orphans, timeout=60)[1] == []
     # finscale stop.
-    stop(run.directory.root)
+    assert finscale("stop", run.directory.root).code == 0
     assert run.leader.wait(timeout=60) == 130, run.said()
     kept = raw_records(run.directory.ledger)
     assert run.n_trials() < 12 * N_TRIALS
@@ -135,7 +133,7 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     # Two workers, each killed or stopped in at most one trial of theirs each time.
     assert planned.n_attempts <= 12 * N_TRIALS + 3 * 2 + 1
     kinds = [(one["experiment"], one["kind"]) for one in records if one["kind"] != "trial"]
-    assert sum(kind == "final" for _, kind in kinds) == 12
+    assert sum(kind == "final" for _, kind in kinds) == 36
     assert sum(kind == "ensemble" for _, kind in kinds) == 12
     states = experiment_states(load_study(run.directory.study), run.directory.root)
     assert [(one.state, one.n_trials_done) for one in states] == [("done", N_TRIALS)] * 12

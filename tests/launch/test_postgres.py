@@ -12,16 +12,16 @@ from typing import Any
 
 import optuna
 import pytest
-from elsewhere import start_elsewhere
-from postgres_server import Server, any_server, database, own_server
 from sqlalchemy.exc import SQLAlchemyError
 
+from elsewhere import start_elsewhere
 from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.files import read_json
 from finscale.rundir import RunDirectory
 from finscale.search import leases
 from finscale.search.leases import claiming
 from finscale.search.storage import Times, open_storage, redacted
+from postgres_server import Server, any_server, database, own_server
 from run_checks import assert_exactly_the_planned_trials
 from tiny import raw_records, run_tiny, tiny_study
 
@@ -156,7 +156,7 @@ def test_a_machine_that_wakes_late_changes_nothing_of_its_successors(shared: Sha
     assert len(asleep) < N_TRIALS
     [repeated] = [one for one in trials if one["retries"]]
     assert repeated["machine"]["worker"].startswith("beta:")
-    files = [file for file in shared.directory.root.rglob("*") if file.suffix in {".json", ".jsonl"}]
+    files = shared.directory.root.rglob("*.json*")
     before = {file: file.read_bytes() for file in files if "workers" not in file.parts}
     alpha.send_signal(signal.SIGCONT)
     wait_for_end(alpha, lambda: shared.said("alpha"))
@@ -193,8 +193,9 @@ def test_a_server_that_goes_away_is_waited_for_and_then_given_up(
             wait_for_end(beta, lambda: shared.said("beta"), code=2)
             said = shared.said("beta")
             assert "Traceback" not in said
-            assert said.splitlines()[-1].startswith(f"finscale: {redacted(url)}: the search storage")
-            assert said.rstrip().endswith("see that its server runs, and run again to go on")
+            last = said.splitlines()[-1]
+            assert last.startswith(f"finscale: {redacted(url)}: the search storage cannot be used")
+            assert last.endswith("see that its server runs, and run again to go on")
             kept = shared.trials()
             assert n_finished < len(kept)
             own.start()
@@ -209,10 +210,13 @@ def test_a_claim_that_is_held_too_long_is_taken_away(
 ) -> None:
     monkeypatch.setattr(leases, "CLAIM_LIMIT_S", 0.3)
     with open_storage(url) as frozen, open_storage(url) as other:
-        with pytest.raises(SQLAlchemyError), claiming(frozen, tmp_path / "lock", "one"):
-            # Frozen while it holds the claim; the server frees the others from waiting.
-            with claiming(other, tmp_path / "lock", "one"):
-                pass
+        # Frozen while it holds the claim; the server frees the others from waiting.
+        with (
+            pytest.raises(SQLAlchemyError),
+            claiming(frozen, tmp_path / "lock", "one"),
+            claiming(other, tmp_path / "lock", "one"),
+        ):
+            pass
         # Claims of other searches are not waited for.
         with claiming(frozen, tmp_path / "lock", "one"), claiming(other, tmp_path, "two"):
             pass
@@ -231,10 +235,9 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path: P
 
 def test_who_waits_for_a_server_can_be_stopped(own: Server) -> None:
     asked = itertools.count()
-    with (
-        pytest.raises(StopRequestedError),
-        open_storage(own.url, times=Times(1, 4, 600), should_stop=lambda: next(asked) >= 1) as one,
-    ):
+    times = Times(heartbeat_s=1, grace_s=4, patience_s=600)
+    with open_storage(own.url, times=times, should_stop=lambda: next(asked) >= 1) as storage:
         own.stop()
-        optuna.get_all_study_names(one)
+        with pytest.raises(StopRequestedError):
+            optuna.get_all_study_names(storage)
     assert next(asked) == 2

@@ -126,9 +126,13 @@ def alive(trial: optuna.Trial, storage: RDBStorage) -> Iterator[None]:
         while not done.wait(every_s):
             try:
                 storage.record_heartbeat(trial._trial_id)  # noqa: SLF001
-            except Exception:
+            except Exception as error:  # noqa: BLE001
                 # A server that is away for a moment must not end the training.
-                log.exception("trial %d: no heartbeat could be written", trial.number)
+                log.warning(
+                    "trial %d: no heartbeat could be written (%s)",
+                    trial.number,
+                    type(error).__name__,
+                )
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
