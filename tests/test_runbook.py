@@ -37,6 +37,7 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
     write_study(tmp_path, STUDY).rename(tmp_path / "study.yaml")
     program = tmp_path / "bin" / "finscale"
@@ -55,7 +56,7 @@ def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     rest = done.stdout

@@ -21,7 +21,8 @@ from finscale.study_file import load_study
 from run_checks import assert_exactly_the_planned_trials
 from tiny import raw_records, write_study
 
-pytestmark = pytest.mark.slow
+# Under a minute each on an idle machine; many times that where others work on it.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LEFT_IN_PEACE: dict[str, Any] = {
     "search.n_trials": 6,
@@ -78,7 +79,7 @@ class TwoWorkers:
         return sum(one["kind"] == "trial" for one in raw_records(ledger))
 
     def wait_for_trials(self, n_trials: int) -> None:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 400
         while self.n_trials() < n_trials:
             assert self.leader.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
@@ -90,7 +91,7 @@ class TwoWorkers:
 
 def test_two_workers_share_a_run_and_do_everything_once(tmp_path: Path) -> None:
     run = TwoWorkers(tmp_path, LEFT_IN_PEACE)
-    assert run.leader.wait(timeout=200) == 0, run.said()
+    assert run.leader.wait(timeout=2000) == 0, run.said()
     planned = assert_exactly_the_planned_trials(run.directory, n_experiments=2, n_trials=6)
     assert planned.n_attempts == 12
     # The extremes are enqueued, and no worker takes what another has.
@@ -105,7 +106,7 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     # Ctrl-C.
     run.wait_for_trials(4)
     run.leader.send_signal(signal.SIGINT)
-    assert run.leader.wait(timeout=60) == 130, run.said()
+    assert run.leader.wait(timeout=200) == 130, run.said()
     assert "go on with: finscale run" in run.said()
     # A worker is killed, and another takes its place; then the leader is.
     run.start()
@@ -119,14 +120,14 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     # Its workers miss it; whoever has not left yet does no harm to the next.
     run.start()
     run.wait_for_trials(20)
-    assert psutil.wait_procs(orphans, timeout=60)[1] == []
+    assert psutil.wait_procs(orphans, timeout=200)[1] == []
     # finscale stop.
     assert finscale("stop", run.directory.root).code == 0
-    assert run.leader.wait(timeout=60) == 130, run.said()
+    assert run.leader.wait(timeout=200) == 130, run.said()
     kept = raw_records(run.directory.ledger)
     assert run.n_trials() < 12 * N_TRIALS
     # And to the end.
-    assert run.start().wait(timeout=200) == 0, run.said()
+    assert run.start().wait(timeout=2000) == 0, run.said()
     planned = assert_exactly_the_planned_trials(run.directory, n_experiments=12, n_trials=N_TRIALS)
     records = raw_records(run.directory.ledger)
     assert records[: len(kept)] == kept
