@@ -19,7 +19,6 @@ RUNBOOK = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text(encoding
 STUDY = {
     "search.n_trials": 3,
     "baselines": ["base_rate"],
-    "scaling": {"n_bootstrap": 50},
 }
 _MARK = "@@ command {} ended with {}"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,19 @@ def test_a_server_that_goes_away_is_waited_for_and_then_given_up(
             assert shared.assert_complete()[: len(kept)] == kept
         finally:
             shared.close()
+
+
+def test_all_who_find_an_empty_database_may_make_its_tables(url: str) -> None:
+    ready = threading.Barrier(6)
+
+    def open_it() -> list[str]:
+        ready.wait()
+        with open_storage(url) as storage:
+            return optuna.get_all_study_names(storage)
+
+    with ThreadPoolExecutor(6) as pool:
+        opened = [pool.submit(open_it) for _ in range(6)]
+        assert [one.result() for one in opened] == [[]] * 6
 
 
 def test_a_claim_that_is_held_too_long_is_taken_away(

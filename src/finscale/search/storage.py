@@ -15,8 +15,9 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from finscale.errors import RunDirectoryError, StopRequestedError
 
@@ -81,16 +82,7 @@ def open_storage(
     times = times or TIMES
     on_file = isinstance(place, Path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = RDBStorage(
-                f"sqlite:///{place}" if on_file else str(place),
-                engine_kwargs=(
-                    {"connect_args": {"timeout": 60}} if on_file else {"pool_pre_ping": True}
-                ),
-                heartbeat_interval=times.heartbeat_s,
-                grace_period=times.grace_s,
-            )
+        storage = _make_storage(place, times)
     except ImportError as error:
         raise RunDirectoryError(
             f"{redacted(place)}: needs a driver; pip install 'finscale[postgres]' "
@@ -140,6 +132,33 @@ def at_once() -> Iterator[None]:
 def redacted(place: Path | str) -> str:
     """Return the place without a password, for messages."""
     return str(place) if isinstance(place, Path) else make_url(place).render_as_string()
+
+
+def _make_storage(place: Path | str, times: Times) -> RDBStorage:
+    on_file = isinstance(place, Path)
+    with (
+        contextlib.nullcontext() if isinstance(place, Path) else _first_come(place),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RDBStorage(
+            f"sqlite:///{place}" if on_file else str(place),
+            engine_kwargs=(
+                {"connect_args": {"timeout": 60}} if on_file else {"pool_pre_ping": True}
+            ),
+            heartbeat_interval=times.heartbeat_s,
+            grace_period=times.grace_s,
+        )
+
+
+@contextlib.contextmanager
+def _first_come(url: str) -> Iterator[None]:
+    """Let one process at a time look for the tables of a database, and make them."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('finscale tables'))"))
+        yield
 
 
 class _Reconnect:
