@@ -10,15 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-import optuna
 import psutil
 import pytest
 
-from finscale.files import read_json
 from finscale.rundir import RunDirectory
-from finscale.search.slots import MAX_RETRIES, RECORD
-from finscale.search.storage import open_storage
-from tiny import raw_records, write_study
+from run_checks import assert_exactly_the_planned_trials
+from tiny import write_study
 
 N_KILLS = 25
 N_TRIALS = 12
@@ -83,44 +80,10 @@ def test_a_run_killed_at_random_moments_loses_nothing(tmp_path: Path) -> None:
         assert leader.returncode in {-signal.SIGKILL, 2}, said
         leader = start(study, out)
 
-    directory = RunDirectory(out)
-    records = raw_records(directory.ledger)
-    assert directory.ledger.read().damaged_lines == []
-    assert len({record["uid"] for record in records}) == len(records)
-    trials = [record for record in records if record["kind"] == "trial"]
-    by_experiment = {name: [t for t in trials if t["experiment"] == name]
-                     for name in {t["experiment"] for t in trials}}  # fmt: skip
-    assert len(by_experiment) == 2
-    n_attempts = 0
-    with open_storage(directory.storage) as storage:
-        for name, found in by_experiment.items():
-            # Every planned trial is there exactly once.
-            assert sorted(t["trial"] for t in found) == list(range(N_TRIALS))
-            [summary] = [
-                one
-                for one in optuna.get_all_study_summaries(storage)
-                if one.study_name.startswith(f"{name}@")
-            ]
-            stored = optuna.load_study(study_name=summary.study_name, storage=storage).trials
-            n_attempts += len(stored)
-            in_storage = {
-                t.user_attrs[RECORD]["trial"]: t for t in stored if RECORD in t.user_attrs
-            }
-            assert len(in_storage) == N_TRIALS
-            files = directory.experiment(name)
-            for record in found:
-                frozen = in_storage[record["trial"]]
-                assert frozen.user_attrs[RECORD] == record
-                assert read_json(files.trial(record["trial"])) == record
-                for key in ("learning_rate", "weight_decay", "dropout", "warmup_steps", "epochs"):
-                    assert frozen.params[key] == record["recipe"][key]
-                assert frozen.params["d_model"] == record["d_model"]
-                assert record["retries"] <= MAX_RETRIES
-            complete = [t for t in found if t["state"] == "complete"]
-            best = min(complete, key=lambda t: (t["validation_loss"], t["trial"]))
-            assert read_json(files.best) == best
-            assert read_json(files.all_trials) == sorted(found, key=lambda t: t["trial"])
+    planned = assert_exactly_the_planned_trials(
+        RunDirectory(out), n_experiments=2, n_trials=N_TRIALS
+    )
     # A death costs at most the one trial that its worker was at.
     n_planned = 2 * N_TRIALS
-    assert n_planned <= n_attempts <= n_planned + n_deaths + N_WORKERS * n_kills
+    assert n_planned <= planned.n_attempts <= n_planned + n_deaths + N_WORKERS * n_kills
     assert (out / "report.html").exists()

@@ -293,7 +293,7 @@ def _work(
     machine = prepared.study.machine
     device, name = choose_device(machine), this_worker()
     with (
-        open_storage(prepared.study.storage or directory.storage) as storage,
+        open_storage(prepared.study.storage or directory.storage, should_stop=stop) as storage,
         monitored(machine, directory, device, worker=name, stop=stop, progress=progress) as monitor,
         WorkerStatus(directory.workers, name) as status,
     ):

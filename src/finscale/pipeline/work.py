@@ -25,6 +25,7 @@ from finscale.progress import ExperimentStart, Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.search.objective import ExperimentRun
+from finscale.search.storage import STORAGE_ERRORS
 from finscale.search.worker import Search
 from finscale.training.loop import GoOn
 
@@ -72,6 +73,7 @@ class Worker:
         self._searches: dict[str, Search] = {}
         self._done: set[str] = set()
         self._announced = ""
+        self._n_outages = 0
 
     def work(self) -> None:
         """Work until every chosen experiment is finished or has failed.
@@ -82,6 +84,8 @@ class Worker:
             If the user asked to stop; everything finished is kept.
         OSError
             If nothing can be written any more.
+        SQLAlchemyError, StorageInternalError
+            If the search storage can no more be read or written.
         """
         by_name = {one.name: one for one in self.chosen}
         names = [one.name for one in self.prepared.experiments]
@@ -115,6 +119,14 @@ class Worker:
             outcome = self._advance(experiment)
         except StopRequestedError:
             raise
+        except STORAGE_ERRORS:
+            # A server that is restarted cuts off what is under way; the next step waits for it, and
+            # takes up again what was left. A storage that fails twice in a row is gone.
+            self._n_outages += 1
+            if self._n_outages > 1:
+                raise
+            self.progress.message("the search storage was cut off; what was under way is repeated")
+            return "worked"
         except Exception as error:  # one experiment must not take the others down
             if isinstance(error, OSError) and error.errno in _NO_MORE_WRITES:
                 raise
@@ -124,6 +136,7 @@ class Worker:
             write_json_atomic(failure_file, {"reason": reason, "at": utc_now()})
             self.progress.experiment_failed(experiment.name, reason)
             return "done"
+        self._n_outages = 0
         if outcome == "done":
             self._done.add(experiment.name)
             failure_file.unlink(missing_ok=True)

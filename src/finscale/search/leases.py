@@ -21,9 +21,13 @@ from sqlalchemy import text
 
 from finscale.files import waiting_lock
 from finscale.search.processes import is_gone
-from finscale.search.slots import RECORD
+from finscale.search.slots import RECORD, STOPPED
+from finscale.search.storage import at_once
 
 WORKER = "worker"
+# A worker that is frozen, or whose machine is lost, while it holds a server's claim lock must not
+# keep all others waiting; handing out a trial takes a fraction of a second.
+CLAIM_LIMIT_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +47,38 @@ def claiming(storage: RDBStorage, lock: Path, name: str) -> Iterator[None]:
         with waiting_lock(lock):
             yield
         return
-    with storage.engine.connect() as connection:
+    with storage.engine.connect() as connection, at_once():
+        limit_ms = str(int(CLAIM_LIMIT_S * 1000))
+        connection.execute(
+            text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)"),
+            {"limit": limit_ms},
+        )
         # Freed by the server when the transaction ends, also if we do not live to end it.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
         yield
+        # Fails if the lock was lost meanwhile: what was handed out is then given up.
+        connection.execute(text("SELECT 1"))
 
 
-def close_lost(study: optuna.Study, storage: RDBStorage) -> None:
+def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
     """Close the running trials whose workers are gone; the caller holds the claim lock.
 
     One that had stored its record is closed as that says, the others as failed.
+
+    Parameters
+    ----------
+    own
+        The name of the worker that asks. A trial that runs under it was cut off when the storage
+        was; it is repeated, and its worker was not lost.
     """
     silent = set(storage._get_stale_trial_ids(study._study_id))  # noqa: SLF001 - see take
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
+        cut_off = worker == own and not is_gone(own)
+        if cut_off:
+            study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001
         # Without a name its worker died while it held the claim lock.
-        if worker is None or is_gone(worker) or trial._trial_id in silent:  # noqa: SLF001
+        if cut_off or worker is None or is_gone(worker) or trial._trial_id in silent:  # noqa: SLF001
             record = trial.user_attrs.get(RECORD, {})
             if record.get("state") == "complete":
                 study.tell(trial.number, record["validation_loss"], skip_if_finished=True)
@@ -88,9 +108,13 @@ def alive(trial: optuna.Trial, storage: RDBStorage) -> Iterator[None]:
         while not done.wait(every_s):
             try:
                 storage.record_heartbeat(trial._trial_id)  # noqa: SLF001
-            except Exception:
+            except Exception as error:  # noqa: BLE001
                 # A server that is away for a moment must not end the training.
-                log.exception("trial %d: no heartbeat could be written", trial.number)
+                log.warning(
+                    "trial %d: no heartbeat could be written (%s)",
+                    trial.number,
+                    type(error).__name__,
+                )
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -116,7 +116,7 @@ class Search:
         return leases.claiming(self._storage, self._claims, self._study.study_name)
 
     def _claim(self) -> optuna.Trial | Literal["busy", "done"]:
-        leases.close_lost(self._study, self._storage)
+        leases.close_lost(self._study, self._storage, self._run.worker)
         _repeat_interrupted(self._study)
         trials = self._study.get_trials(deepcopy=False)
         n_done = sum(map(is_finished, trials))

@@ -1,0 +1,109 @@
+"""The commands of the runbook, run in order on a study of a few seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finscale.cli.app import MODULE_OF, commands_of
+from tiny import write_study
+
+RUNBOOK = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text(encoding="utf-8")
+STUDY = {
+    "search.n_trials": 3,
+    "baselines": ["base_rate"],
+}
+_MARK = "@@ command {} ended with {}"
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Return every command of the console blocks, each with what it is said to print."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", RUNBOOK, flags=re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
+    write_study(tmp_path, STUDY).rename(tmp_path / "study.yaml")
+    program = tmp_path / "bin" / "finscale"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m finscale.cli.main "$@"\n')
+    program.chmod(0o755)
+    marks = [_MARK.format(number, "$?") for number in range(len(commands()))]
+    script = "\n".join(
+        f'{command}\necho "{mark}"' for (command, _), mark in zip(commands(), marks, strict=True)
+    )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+    rest = done.stdout
+    for number, (command, expected) in enumerate(commands()):
+        printed, mark, rest = rest.partition(_MARK.format(number, 0) + "\n")
+        assert mark, f"{command}\n{printed}"
+        assert "Traceback" not in printed, f"{command}\n{printed}"
+        for line in expected:
+            assert line in printed, f"{command}\n{printed}"
+
+
+def finscale_commands(line: str) -> Iterator[list[str]]:
+    """Yield the words of every finscale command in a line of shell."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    command: list[str] | None = None
+    for word in [*words, ";"]:
+        if command is not None and set(word) <= set(";&|<>()"):
+            yield command
+            command = None
+        elif command is not None:
+            command.append(word)
+        elif word == "finscale":
+            command = []
+        elif word.startswith("finscale "):
+            yield from finscale_commands(word)
+
+
+def test_every_finscale_command_of_the_runbook_is_one() -> None:
+    """Check those that need a cluster, too, by the parser alone."""
+    blocks = re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += [command for command, _ in commands()]
+    lines += re.findall(r"`(finscale [^`]+)`", RUNBOOK)
+    found = [command for line in lines for command in finscale_commands(line)]
+    for name, *arguments in found:
+        assert name in MODULE_OF
+        # A name by itself is that of a command whose arguments stand elsewhere.
+        if arguments:
+            commands_of(MODULE_OF[name])[name].make_context(name, list(arguments))
+    assert ["worker", "/shared/week"] in found
+    assert len(found) > 15
+
+
+def test_every_link_of_the_runbook_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", RUNBOOK, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+    for target in re.findall(r"\]\(#([^)]+)\)", RUNBOOK):
+        assert target in anchors
+    for test in re.findall(r"`(tests/[\w/]+\.py)`", RUNBOOK):
+        assert (Path(__file__).parents[1] / test).is_file()
