@@ -1,0 +1,202 @@
+"""Standard errors and intervals of a fitted law, from refits of resampled points.
+
+Points are drawn with replacement (Efron 1979), as Besiroglu et al. (2024) did 4,000 times; or, for
+few points whose sizes were chosen, losses are drawn from the fitted law (see
+`finscale.scaling.uncertainty`). All samples are fitted at once, from the optimum of the points
+themselves; a sample for which another sample's optimum, or a candidate of the grid, would be better
+is fitted again from there, so that none stays in a valley of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from finscale.scaling.estimate import Branch, Estimate
+from finscale.scaling.newton import Optimum, minimise
+from finscale.scaling.objective import FloatArray, Problem, residuals
+
+N_SAMPLES = 4000
+"""Samples drawn by default (Besiroglu et al. 2024)."""
+
+# A candidate has to be better by this share of the objective to be worth another search.
+_WORTH = 1e-6
+_N_CANDIDATES = 1000
+_N_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Refits of resampled points.
+
+    Attributes
+    ----------
+    parameters : dict
+        Parameters of each sample, shape (S,).
+    value_S : ndarray
+        Objective of each sample.
+    converged_S : ndarray of bool
+        Whether its search ended in an optimum.
+    n_restarted : int
+        Samples for which a better optimum was found than the one nearest to the points'.
+    seed : int
+    """
+
+    parameters: dict[str, FloatArray]
+    value_S: FloatArray
+    converged_S: npt.NDArray[np.bool_]
+    n_restarted: int
+    seed: int
+
+    def standard_errors(self) -> dict[str, float | None]:
+        """Return the standard deviation of each parameter; None for a single sample."""
+        n = self.value_S.size
+        return {
+            name: float(np.std(value_S, ddof=1)) if n > 1 else None
+            for name, value_S in self.parameters.items()
+        }
+
+    def intervals(self, confidence: float) -> dict[str, tuple[float, float]]:
+        """Return the percentile interval of each parameter."""
+        return {
+            name: percentile_interval(value_S, confidence)
+            for name, value_S in self.parameters.items()
+        }
+
+    def as_dict(self, confidence: float) -> dict[str, Any]:
+        """Fields ready for JSON."""
+        return {
+            "standard_errors": self.standard_errors(),
+            "intervals": {name: list(ends) for name, ends in self.intervals(confidence).items()},
+            "confidence": confidence,
+            "n_bootstrap": int(self.value_S.size),
+            "n_bootstrap_converged": int(self.converged_S.sum()),
+            "n_bootstrap_restarted": self.n_restarted,
+            "seed": self.seed,
+        }
+
+
+def percentile_interval(value_S: FloatArray, confidence: float) -> tuple[float, float]:
+    """Return the two quantiles that leave equal shares of the samples out."""
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(value_S, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def draw_counts(
+    rng: np.random.Generator, group_P: npt.NDArray[np.intp], n_samples: int, n_needed: int
+) -> FloatArray:
+    """Draw how often each point is in each sample, shape (S, P).
+
+    A sample with fewer than ``n_needed`` groups (distinct points) determines no law and is drawn
+    again: the bootstrap is that of samples from which the law can be fitted.
+    """
+    n_points = group_P.size
+    share_P = np.full(n_points, 1.0 / n_points)
+    counts_SP = rng.multinomial(n_points, share_P, size=n_samples)
+    member_PG = np.eye(int(group_P.max()) + 1)[group_P]
+    while True:
+        poor_S = ((counts_SP @ member_PG) > 0).sum(axis=1) < n_needed
+        if not poor_S.any():
+            return counts_SP.astype(np.float64)
+        counts_SP[poor_S] = rng.multinomial(n_points, share_P, size=int(poor_S.sum()))
+
+
+def resample_points(
+    estimate: Estimate,
+    loss: npt.ArrayLike,
+    *,
+    n_samples: int = N_SAMPLES,
+    seed: int = 0,
+) -> Resampled:
+    """Refit a law to points drawn with replacement.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The law fitted to the points.
+    loss : array_like
+        The losses it was fitted to, shape (P,).
+    n_samples, seed : int
+        Samples, and the seed they are drawn with.
+    """
+    form = estimate.form
+    log_loss_SP = np.log(np.asarray(loss, dtype=np.float64))[None]
+    _, group_P = np.unique(form.log_x_VP, axis=1, return_inverse=True)
+    n_needed = 1 if not estimate.law.has_power else estimate.law.n_parameters
+    rng = np.random.default_rng(seed)
+    counts_SP = draw_counts(rng, group_P.reshape(-1), n_samples, n_needed)
+    fits = []
+    for branch in estimate.branches:
+        problem = Problem(form, branch.signs, log_loss_SP, counts_SP, estimate.objective)
+        fits.append(_refit(problem, estimate, branch))
+    return _collect(estimate, fits, seed)
+
+
+def _refit(problem: Problem, estimate: Estimate, branch: Branch) -> tuple[Optimum, int]:
+    form, n_samples = estimate.form, len(problem.weight_SP)
+    start_SK = np.tile(branch.theta_K, (n_samples, 1))
+    found = minimise(problem, start_SK, form.lower_K, form.upper_K)
+    restarted_S = np.zeros(n_samples, dtype=np.bool_)
+    for _ in range(_N_ROUNDS):
+        candidate_GK = np.concatenate([branch.candidate_GK, found.theta_SK])[:_N_CANDIDATES]
+        best_S, value_S = _best_candidates(problem, candidate_GK)
+        again_S = np.flatnonzero(value_S < found.value_S * (1.0 - _WORTH))
+        if not again_S.size:
+            break
+        restarted_S[again_S] = True
+        retry = minimise(
+            problem.rows(again_S), candidate_GK[best_S[again_S]], form.lower_K, form.upper_K
+        )
+        found = _replace_rows(found, again_S, retry)
+    return found, int(restarted_S.sum())
+
+
+def _best_candidates(
+    problem: Problem, candidate_GK: FloatArray
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Find the best candidate of each sample: the points are shared, so this is one product."""
+    points = replace(problem, weight_SP=np.ones((1, problem.log_loss_SP.shape[1])))
+    residual_GP, _ = residuals(points, candidate_GK)
+    rho_GP = problem.objective.rho(residual_GP)
+    # A large finite number instead of infinity, which times a weight of zero is no number.
+    rho_GP = np.where(np.isnan(rho_GP), 1e100, rho_GP)
+    value_SG = problem.weight_SP @ rho_GP.T
+    best_S = np.argmin(value_SG, axis=1)
+    return best_S, value_SG[np.arange(len(best_S)), best_S]
+
+
+def _replace_rows(found: Optimum, index_S: npt.NDArray[np.intp], retry: Optimum) -> Optimum:
+    better_S = retry.value_S < found.value_S[index_S]
+    rows_S = index_S[better_S]
+    fields = [x.copy() for x in (found.theta_SK, found.value_S, found.gradient_S, found.n_steps_S)]
+    for field, new in zip(
+        fields,
+        (retry.theta_SK, retry.value_S, retry.gradient_S, retry.n_steps_S),
+        strict=True,
+    ):
+        field[rows_S] = new[better_S]
+    return Optimum(*fields)
+
+
+def _collect(estimate: Estimate, fits: list[tuple[Optimum, int]], seed: int) -> Resampled:
+    value_BS = np.array([found.value_S for found, _ in fits])
+    best_S = np.argmin(value_BS, axis=0)
+    rows_S = np.arange(best_S.size)
+    natural = [
+        estimate.form.natural(found.theta_SK, branch.signs)
+        for (found, _), branch in zip(fits, estimate.branches, strict=True)
+    ]
+    return Resampled(
+        parameters={
+            name: np.array([one[name] for one in natural])[best_S, rows_S]
+            for name in estimate.law.parameters
+        },
+        value_S=value_BS[best_S, rows_S],
+        converged_S=np.array([found.converged_S for found, _ in fits])[best_S, rows_S],
+        n_restarted=sum(n for _, n in fits),
+        seed=seed,
+    )
