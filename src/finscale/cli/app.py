@@ -22,6 +22,7 @@ MODULE_OF = {
     "status": "inspect",
     "scripts": "scripts",
     "import-results": "imported",
+    "fit-law": "fit_law",
     "data": "data",
     "features": "features",
 }

@@ -93,6 +93,11 @@ class Estimate:
     form: Form
     branches: tuple[Branch, ...]
 
+    @property
+    def best(self) -> Branch:
+        """The branch whose optimum the parameters are."""
+        return min(self.branches, key=lambda branch: branch.value)
+
     def predict(self, *variables: npt.ArrayLike) -> FloatArray:
         """Loss under the fitted law, one array per variable of the law."""
         return self.law.predict(self.parameters, *variables)
@@ -232,8 +237,8 @@ def count_distinct(law: Law, x_VP: Sequence[FloatArray]) -> int:
 def _branch(
     form: Form, signs: tuple[float, ...], loss_P: FloatArray, objective: Objective
 ) -> Branch:
-    log_loss_SP, weight_SP = np.log(loss_P)[None], np.ones((1, loss_P.size))
-    problem = Problem(form, signs, log_loss_SP, weight_SP, objective)
+    target_SP, weight_SP = objective.target(loss_P)[None], np.ones((1, loss_P.size))
+    problem = Problem(form, signs, target_SP, weight_SP, objective)
     grid_GK, _ = grid_candidates(form, problem)
     starts_GK = spread(grid_GK)
     ends = minimise(problem, starts_GK, form.lower_K, form.upper_K)
@@ -262,9 +267,8 @@ def _condition(
     objective: Objective,
     at_bound: tuple[str, ...],
 ) -> float | None:
-    problem = Problem(
-        form, best.signs, np.log(loss_P)[None], np.ones((1, loss_P.size)), objective
-    )
+    target_SP, weight_SP = objective.target(loss_P)[None], np.ones((1, loss_P.size))
+    problem = Problem(form, best.signs, target_SP, weight_SP, objective)
     free = [k for k, name in enumerate(form.law.parameters) if name not in at_bound]
     if not free:
         return None

@@ -117,8 +117,10 @@ def unique_size(p: Mapping[str, float], n: FloatArray, unique_d: FloatArray) -> 
     """U_N: the size that is compute-optimal for the unique data, or N itself if that is smaller.
 
     At the optimum alpha A N^-alpha = beta B D^-beta (Hoffmann et al. 2022, equation 4), solved for
-    N at D = U_D (Muennighoff et al. 2023, section 3.1).
+    N at D = U_D (Muennighoff et al. 2023, section 3.1). N where a term without weight has no optimum.
     """
+    if p["A"] <= 0.0 or p["B"] <= 0.0:
+        return n
     ratio = p["alpha"] * p["A"] / (p["beta"] * p["B"])
     log_optimal = (np.log(ratio) + p["beta"] * np.log(unique_d)) / p["alpha"]
     return np.asarray(np.exp(np.minimum(np.log(n), log_optimal)), dtype=np.float64)

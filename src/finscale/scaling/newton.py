@@ -30,6 +30,9 @@ _BLOCK_VALUES = 16_384
 _DAMPING_START, _DAMPING_MIN, _DAMPING_MAX = 1e-2, 1e-12, 1e9
 _LONGEST_STEP = 1.5
 
+# A step that gains less than this share of the objective gains rounding; three of them end it.
+_ROUNDING, _N_STALLS_MAX = 1e-14, 3
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -63,7 +66,7 @@ def minimise(
     problem: Problem, start_SK: FloatArray, lower_K: FloatArray, upper_K: FloatArray
 ) -> Optimum:
     """Minimise the objective of each data set from its own start, within lower ≤ θ ≤ upper."""
-    n_sets, n_points = len(start_SK), problem.log_loss_SP.shape[1]
+    n_sets, n_points = len(start_SK), problem.target_SP.shape[1]
     block = max(1, _BLOCK_VALUES // n_points)
     theta_SK = np.clip(start_SK, lower_K, upper_K)
     value_S, gradient_S = np.empty(n_sets), np.empty(n_sets)
@@ -96,11 +99,13 @@ class _Search:
         active_S = np.arange(n_sets)
         problem = self._problem.rows(self._index_S)
         theta_SK, damping_S = self._theta_SK.copy(), np.full(n_sets, _DAMPING_START)
+        n_stalls_S = np.zeros(n_sets, dtype=np.intp)
         here = evaluate(problem, theta_SK)
         for step in range(N_STEPS_MAX + 1):
             free_SK = self._free(theta_SK, here)
             cosine_S = _cosine(here, free_SK)
             done_S = (cosine_S <= TOLERANCE) | (damping_S > _DAMPING_MAX) | (step == N_STEPS_MAX)
+            done_S |= n_stalls_S >= _N_STALLS_MAX
             if done_S.any():
                 out_S = active_S[done_S]
                 self._theta_SK[out_S] = theta_SK[done_S]
@@ -110,12 +115,15 @@ class _Search:
                 if not active_S.size:
                     break
                 theta_SK, damping_S, free_SK = theta_SK[keep_S], damping_S[keep_S], free_SK[keep_S]
+                n_stalls_S = n_stalls_S[keep_S]
                 here = _select(here, keep_S)
                 problem = self._problem.rows(self._index_S[active_S])
             move_SK = _step(here, free_SK, damping_S)
             there_SK = np.clip(theta_SK + move_SK, self._lower_K, self._upper_K)
             there = evaluate(problem, there_SK)
             better_S = there.value_S <= here.value_S
+            gained_S = there.value_S < here.value_S * (1.0 - _ROUNDING)
+            n_stalls_S = np.where(gained_S, 0, n_stalls_S + better_S)
             damping_S = np.where(
                 better_S,
                 np.maximum(damping_S * 0.2, _DAMPING_MIN),

@@ -57,6 +57,11 @@ class Objective:
         """Whether residuals are those of the logarithm of the loss."""
         return self.kind != "least-squares"
 
+    def target(self, loss: npt.ArrayLike) -> FloatArray:
+        """Return what residuals are measured from: the loss' logarithm, or the loss."""
+        values = np.asarray(loss, dtype=np.float64)
+        return np.log(values) if self.on_log else values
+
     def rho(self, residual: FloatArray) -> FloatArray:
         """Return the loss of each residual."""
         if self.kind != "huber":
@@ -118,8 +123,8 @@ class Problem:
         The law at the points.
     signs : tuple of float
         Sign of each term.
-    log_loss_SP : ndarray
-        Logarithms of the losses, shape (S, P) or (1, P).
+    target_SP : ndarray
+        What residuals are measured from, shape (S, P) or (1, P): see `Objective.target`.
     weight_SP : ndarray
         How often a point counts, shape (S, P) or (1, P).
     objective : Objective
@@ -127,7 +132,7 @@ class Problem:
 
     form: TermsOf
     signs: tuple[float, ...]
-    log_loss_SP: FloatArray
+    target_SP: FloatArray
     weight_SP: FloatArray
     objective: Objective
 
@@ -138,7 +143,7 @@ class Problem:
             return x_SP if len(x_SP) == 1 else x_SP[index_S]
 
         return Problem(
-            self.form, self.signs, pick(self.log_loss_SP), pick(self.weight_SP), self.objective
+            self.form, self.signs, pick(self.target_SP), pick(self.weight_SP), self.objective
         )
 
 
@@ -175,15 +180,15 @@ def residuals(problem: Problem, theta_SK: FloatArray) -> tuple[FloatArray, list[
         sign * np.exp(term.log_value)
         for sign, term in zip(problem.signs, problem.form.terms(theta_SK), strict=True)
     ]
-    total_SP = np.zeros((len(theta_SK), problem.log_loss_SP.shape[1]))
+    total_SP = np.zeros((len(theta_SK), problem.target_SP.shape[1]))
     for size in sizes:
         total_SP += size
     if not problem.objective.on_log:
-        return total_SP - np.exp(problem.log_loss_SP), sizes
+        return total_SP - problem.target_SP, sizes
     if min(problem.signs) < 0.0:
         total_SP = np.where(total_SP > 0.0, total_SP, np.nan)
     inverse_SP = 1.0 / total_SP
-    return np.log(total_SP) - problem.log_loss_SP, [size * inverse_SP for size in sizes]
+    return np.log(total_SP) - problem.target_SP, [size * inverse_SP for size in sizes]
 
 
 def values(problem: Problem, theta_SK: FloatArray) -> FloatArray:
@@ -221,7 +226,7 @@ def evaluate(problem: Problem, theta_SK: FloatArray) -> Evaluation:
             _add_curvature(hessian_SKK, term, share * pull_SP)
     else:
         hessian_SKK = _difference_hessian(problem, theta_SK)
-    scale = 1.0 if objective.on_log else float(np.exp(problem.log_loss_SP).mean())
+    scale = 1.0 if objective.on_log else float(np.abs(problem.target_SP).mean())
     rounding_S = _ROUNDING * scale * np.sqrt(weight_SP.sum(axis=1))
     return Evaluation(
         value_S=np.where(np.isnan(value_S), np.inf, value_S),
@@ -246,7 +251,7 @@ def _columns(
     shape_SK: tuple[int, ...],
     problem: Problem,
 ) -> FloatArray:
-    column_SKP = np.zeros((*shape_SK, problem.log_loss_SP.shape[1]))
+    column_SKP = np.zeros((*shape_SK, problem.target_SP.shape[1]))
     for term, share in zip(terms, shares, strict=True):
         for k, slope in term.slopes:
             column_SKP[:, k] += share * slope

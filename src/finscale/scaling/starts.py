@@ -29,7 +29,7 @@ def grid_candidates(form: Form, problem: Problem) -> tuple[FloatArray, FloatArra
     ----------
     form : Form
     problem : Problem
-        One data set, with log_loss and weight of shape (1, P).
+        One data set, with target and weight of shape (1, P).
 
     Returns
     -------
@@ -37,7 +37,8 @@ def grid_candidates(form: Form, problem: Problem) -> tuple[FloatArray, FloatArra
         Best first.
     """
     theta_GK = form.shape_grid()
-    loss_P = np.exp(problem.log_loss_SP[0])
+    target_P = problem.target_SP[0]
+    loss_P = np.exp(target_P) if problem.objective.on_log else target_P
     terms = form.terms(theta_GK)
     shape_GP = (len(theta_GK), loss_P.size)
     # On the log the relative residual counts, else the plain one.
