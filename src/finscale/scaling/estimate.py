@@ -249,7 +249,7 @@ def _branch(
         theta_K=ends.theta_SK[best],
         value=value,
         gradient=float(ends.gradient_S[best]),
-        converged=bool(ends.converged_S[best]),
+        converged=bool(ends.converged[best]),
         candidate_GK=np.concatenate([ends.theta_SK, grid_GK]),
         n_starts=len(starts_GK),
         n_agreeing=int((ends.value_S <= _same(value)).sum()),

@@ -117,7 +117,7 @@ def unique_size(p: Mapping[str, float], n: FloatArray, unique_d: FloatArray) -> 
     """U_N: the size that is compute-optimal for the unique data, or N itself if that is smaller.
 
     At the optimum alpha A N^-alpha = beta B D^-beta (Hoffmann et al. 2022, equation 4), solved for
-    N at D = U_D (Muennighoff et al. 2023, section 3.1). N where a term without weight has no optimum.
+    N at D = U_D (Muennighoff et al. 2023, section 3.1). Without one of the terms it is N.
     """
     if p["A"] <= 0.0 or p["B"] <= 0.0:
         return n

@@ -57,8 +57,8 @@ class Optimum:
     n_steps_S: npt.NDArray[np.intp]
 
     @property
-    def converged_S(self) -> npt.NDArray[np.bool_]:
-        """Whether the gradient vanished, but for directions in which a bound holds."""
+    def converged(self) -> npt.NDArray[np.bool_]:
+        """Whether the gradient vanished, but for directions in which a bound holds; shape (S,)."""
         return self.gradient_S <= CONVERGED
 
 

@@ -80,7 +80,7 @@ class PointTable:
         for index, cell in enumerate(self.cells[name]):
             try:
                 if isinstance(cell, bool) or cell is None:
-                    raise ValueError(cell)  # noqa: TRY004 - told as any other cell is
+                    raise ValueError(cell)
                 value_P[index] = float(cell)
             except (TypeError, ValueError):
                 shown = "empty" if cell in {None, ""} else f"{cell!r}, not a number"

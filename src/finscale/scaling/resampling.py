@@ -296,7 +296,7 @@ def _collect(estimate: Estimate, fits: list[tuple[Optimum, int]], seed: int) -> 
             for name in estimate.law.parameters
         },
         value_S=value_BS[best_S, rows_S],
-        converged_S=np.array([found.converged_S for found, _ in fits])[best_S, rows_S],
+        converged_S=np.array([found.converged for found, _ in fits])[best_S, rows_S],
         n_restarted=sum(n for _, n in fits),
         seed=seed,
     )
