@@ -127,8 +127,8 @@ class _NotArithmeticError(Exception):
 def _columns(node: ast.expr) -> Iterator[str]:
     """Walk an expression and yield its names; whatever is not arithmetic is refused."""
     match node:
-        case ast.Constant(value=bool()):
-            raise _NotArithmeticError(f"{node.value} is not a number")
+        case ast.Constant(value=bool() as truth):
+            raise _NotArithmeticError(f"{truth} is not a number")
         case ast.Constant(value=int() | float()):
             return
         case ast.Name(id=name):

@@ -23,8 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 
 Kind = Literal["huber", "log-least-squares", "least-squares"]
 
-# A residual below this share of the data's scale is rounding.
-_ROUNDING = 1e-11
+# Added to the pull, as a share of the data's scale: where a law passes through every point the
+# residuals are rounding, some 1e-15, and no direction of them means anything.
+_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def evaluate(problem: Problem, theta_SK: FloatArray) -> Evaluation:
             _add_curvature(hessian_SKK, term, share * pull_SP)
     else:
         hessian_SKK = _difference_hessian(problem, theta_SK)
-    scale = 1.0 if objective.on_log else float(np.abs(problem.target_SP).mean())
+    scale = 1.0 if objective.on_log else float(np.abs(problem.target_SP).max())
     rounding_S = _ROUNDING * scale * np.sqrt(weight_SP.sum(axis=1))
     return Evaluation(
         value_S=np.where(np.isnan(value_S), np.inf, value_S),

@@ -112,7 +112,7 @@ def draw_counts(
         in_group_SG = np.add.reduceat(counts_SP[:, order_P], first_G, axis=1)
         poor_S = (in_group_SG > 0).sum(axis=1) < n_needed
         if not poor_S.any():
-            return counts_SP.astype(np.float64)
+            return np.asarray(counts_SP, dtype=np.float64)
         counts_SP[poor_S] = rng.multinomial(n_points, share_P, size=int(poor_S.sum()))
 
 
@@ -189,7 +189,8 @@ def fitted_target(estimate: Estimate) -> FloatArray:
     branch = estimate.best
     zero_SP = np.zeros((1, estimate.n_points))
     problem = Problem(estimate.form, branch.signs, zero_SP, zero_SP + 1.0, estimate.objective)
-    return residuals(problem, branch.theta_K[None])[0][0]
+    residual_SP, _ = residuals(problem, branch.theta_K[None])
+    return np.asarray(residual_SP[0])
 
 
 def _blocks(n_samples: int, n_points: int) -> list[int]:
@@ -272,14 +273,14 @@ def _losses(problem: Problem, theta_SK: FloatArray) -> FloatArray:
 def _replace_rows(found: Optimum, index_S: npt.NDArray[np.intp], retry: Optimum) -> Optimum:
     better_S = retry.value_S < found.value_S[index_S]
     rows_S = index_S[better_S]
-    fields = [x.copy() for x in (found.theta_SK, found.value_S, found.gradient_S, found.n_steps_S)]
-    for field, new in zip(
-        fields,
-        (retry.theta_SK, retry.value_S, retry.gradient_S, retry.n_steps_S),
-        strict=True,
-    ):
-        field[rows_S] = new[better_S]
-    return Optimum(*fields)
+    merged = Optimum(
+        found.theta_SK.copy(), found.value_S.copy(), found.gradient_S.copy(), found.n_steps_S.copy()
+    )
+    merged.theta_SK[rows_S] = retry.theta_SK[better_S]
+    merged.value_S[rows_S] = retry.value_S[better_S]
+    merged.gradient_S[rows_S] = retry.gradient_S[better_S]
+    merged.n_steps_S[rows_S] = retry.n_steps_S[better_S]
+    return merged
 
 
 def _collect(estimate: Estimate, fits: list[tuple[Optimum, int]], seed: int) -> Resampled:
