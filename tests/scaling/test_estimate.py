@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import CHINCHILLA, planted_surface
 from scipy import optimize
 
 from finscale.errors import FitError
@@ -20,7 +21,6 @@ from finscale.scaling.laws import (
     Surface,
 )
 from finscale.scaling.objective import Objective
-from planted import CHINCHILLA, planted_surface
 
 TRUTH: dict[Law, dict[str, float]] = {
     Constant: {"E": 0.4},
@@ -78,7 +78,7 @@ def test_a_planted_law_is_found_within_its_noise(law: Law) -> None:
     assert fit.parameters == pytest.approx(TRUTH[law], rel=0.1)
 
 
-def scipy_multistart(loss, log_n, log_d, delta: float, n_starts: int, seed: int) -> float:
+def scipy_multistart(loss, log_n, log_d, *, delta: float, n_starts: int, seed: int) -> float:
     """The objective of Besiroglu et al. written down once more, and scipy's best of many starts."""
 
     def objective(theta: np.ndarray) -> float:
@@ -95,7 +95,7 @@ def scipy_multistart(loss, log_n, log_d, delta: float, n_starts: int, seed: int)
         found = optimize.minimize(
             objective, start + rng.normal(0, 0.3, 5) * [1, 1, 1, 0, 0], method="BFGS"
         )
-        inside = 0.01 <= min(found.x[3:]) and max(found.x[3:]) <= 3.0
+        inside = min(found.x[3:]) >= 0.01 and max(found.x[3:]) <= 3.0
         best = min(best, found.fun) if inside else best
     return best
 
@@ -105,7 +105,9 @@ def scipy_multistart(loss, log_n, log_d, delta: float, n_starts: int, seed: int)
 def test_no_start_of_scipy_finds_a_better_surface(seed: int, noise: float) -> None:
     points = planted_surface(seed, noise=noise, n_points=60)
     fit = estimate_law(Surface, [points.n, points.d], points.loss)
-    other = scipy_multistart(points.loss, np.log(points.n), np.log(points.d), 1e-3, 4, seed)
+    other = scipy_multistart(
+        points.loss, np.log(points.n), np.log(points.d), delta=1e-3, n_starts=4, seed=seed
+    )
     assert fit.value <= other * (1 + 1e-9)
     assert fit.converged
 
@@ -248,8 +250,10 @@ def test_the_estimate_as_json() -> None:
         (
             [[1, 2, 3], [1, 2, 3]],
             [1, 1, 1],
-            "surface has 5 parameters and needs at least as many distinct points, got 3; "
-            "measure more, or fit a simpler law",
+            (
+                "surface has 5 parameters and needs at least as many distinct points, got 3; "
+                "measure more, or fit a simpler law"
+            ),
         ),
         (
             [[1, 2, 3, 4, 5], [1, 2, 3, 4, 0]],
@@ -259,8 +263,10 @@ def test_the_estimate_as_json() -> None:
         (
             [[1, 2, 3, 4, 5], [7, 7, 7, 7, 7]],
             [1, 1, 1, 1, 1],
-            "D is 7 at every point, so its exponent cannot be fitted; "
-            "vary it, or fit a law in the other variable alone",
+            (
+                "D is 7 at every point, so its exponent cannot be fitted; "
+                "vary it, or fit a law in the other variable alone"
+            ),
         ),
         (
             [[1, 2], [1, 2]],

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import planted_surface
 from scipy import optimize
 
 from finscale.scaling.forms import make_form
 from finscale.scaling.laws import Surface
 from finscale.scaling.objective import Objective, Problem
 from finscale.scaling.starts import grid_candidates, nonnegative, spread
-from planted import planted_surface
 
 
 @settings(max_examples=60, deadline=None)
