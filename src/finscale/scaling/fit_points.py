@@ -164,7 +164,7 @@ def fit_law(
     chosen = find_law(law) if isinstance(law, str) else law
     criterion = _objective(chosen, objective, huber)
     how = _resampling(criterion, resampling)
-    _check_settings(drop_highest, bootstrap, confidence)
+    _check_settings(drop_highest, bootstrap, seed, confidence)
     table = None if points is None else table_of(points)
     given = {"x": x, "n": n, "d": d, "unique_d": unique_d}
     loss_P = _read(table, loss, "loss")
@@ -224,11 +224,13 @@ def _resampling(objective: Objective, wanted: str | None) -> str:
     return wanted
 
 
-def _check_settings(drop_highest: int, bootstrap: int, confidence: float) -> None:
+def _check_settings(drop_highest: int, bootstrap: int, seed: int, confidence: float) -> None:
     if drop_highest < 0:
         raise FitError(f"drop-highest {drop_highest}: give a number of points, 0 or more")
     if bootstrap < 0 or bootstrap == 1:
         raise FitError(f"bootstrap {bootstrap}: give 0 for none, or 2 samples or more")
+    if seed < 0:
+        raise FitError(f"seed {seed}: give a whole number, 0 or more")
     if not 0.0 < confidence < 1.0:
         raise FitError(f"confidence {confidence:g}: give a share between 0 and 1, such as 0.95")
 
