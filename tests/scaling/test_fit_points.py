@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from planted import planted_surface
 
 import finscale
 from finscale.errors import FitError
 from finscale.scaling.estimate import estimate_law
 from finscale.scaling.fit_points import fit_law
-from finscale.scaling.laws import DataConstrained, PowerLaw, Surface
+from finscale.scaling.laws import LAW_OF, PowerLaw, Surface
 from finscale.scaling.objective import Objective
 from finscale.scaling.resampling import resample_points
-from planted import planted_surface
 
 POINTS = planted_surface(0, n_points=60)
 FRAME = pl.DataFrame({"params": POINTS.n, "flops": 6 * POINTS.n * POINTS.d, "loss": POINTS.loss})
@@ -101,23 +101,24 @@ def test_objectives_and_resampling() -> None:
 
 
 def test_every_law_by_its_name() -> None:
+    rng = np.random.default_rng(0)
     n = np.geomspace(1e4, 1e8, 24)
-    loss = 0.3 + 3.0 * n**-0.2
     d = np.resize(np.geomspace(1e6, 1e9, 5), 24)
-    fits = {
-        "constant": fit_law(law="constant", loss=loss, bootstrap=20),
-        "power": fit_law(law="power", d=n, loss=loss, bootstrap=20),
-        "power-floor": fit_law(law="power-floor", n=n, loss=loss, bootstrap=20),
-        "broken": fit_law(law="broken", x=n, loss=loss, bootstrap=2),
-        "data-constrained": fit_law(
-            law="data-constrained", n=n, d=d, unique_d=d / 2, loss=loss, bootstrap=2
-        ),
+    loss = (0.3 + 3.0 * n**-0.2 + 8.0 * d**-0.3) * np.exp(0.01 * rng.standard_normal(24))
+    given = {
+        "constant": {"bootstrap": 20},
+        "power": {"d": n, "bootstrap": 20},
+        "power-floor": {"n": n, "bootstrap": 20},
+        "broken": {"x": n, "bootstrap": 2},
+        "surface": {"n": n, "d": d, "bootstrap": 2},
+        "data-constrained": {"n": n, "d": d, "unique_d": d / 2, "bootstrap": 0},
     }
-    for name, fitted in fits.items():
+    assert set(given) == set(LAW_OF)
+    for name, settings in given.items():
+        fitted = fit_law(law=name, loss=loss, **settings)
         assert fitted.as_dict()["law"] == name
-    assert fits["power-floor"].parameters["alpha"] == pytest.approx(0.2, rel=1e-3)
+        assert fitted.law is LAW_OF[name]
     assert fit_law(law=PowerLaw, x=n, loss=loss, bootstrap=0).law is PowerLaw
-    assert fits["data-constrained"].law is DataConstrained
 
 
 GOOD = {"n": POINTS.n, "d": POINTS.d, "loss": POINTS.loss, "bootstrap": 0}

@@ -35,7 +35,8 @@ _EXPONENTS = np.geomspace(0.03, 2.5, 18)
 _FEW_EXPONENTS = np.geomspace(0.05, 1.5, 8)
 _HALF_LIVES = (2.0, 8.0, 32.0)
 _LOG_HALF_LIFE_BOUNDS = (float(np.log(0.01)), float(np.log(1e4)))
-_LOG_WIDTH_BOUNDS = (float(np.log(0.01)), float(np.log(3.0)))
+# A turn narrower than this, in log N, lies between two points of any table.
+_LOG_WIDTH_BOUNDS = (float(np.log(0.05)), float(np.log(3.0)))
 # Slopes of a broken law may have either sign, so that a loss may rise after the break.
 _SLOPE_BOUNDS = (-ALPHA_MAX, ALPHA_MAX)
 
