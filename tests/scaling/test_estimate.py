@@ -269,6 +269,11 @@ def test_the_estimate_as_json() -> None:
             ),
         ),
         (
+            [[1, 2, 3, 4, 1e60], [1, 2, 3, 4, 5]],
+            [1, 1, 1, 1, 1],
+            "N runs from 1 to 1e+60, and must lie within 1e-50 and 1e+50; choose another unit",
+        ),
+        (
             [[1, 2], [1, 2]],
             [1],
             "N must be a non-empty list as long as the losses, got shapes (2,) and (1,)",

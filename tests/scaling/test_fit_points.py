@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planted import planted_surface
 
 import finscale
 from finscale.errors import FitError
 from finscale.scaling.estimate import estimate_law
-from finscale.scaling.fit_points import fit_law
+from finscale.scaling.fit_points import OBJECTIVES, fit_law
 from finscale.scaling.laws import LAW_OF, PowerLaw, Surface
 from finscale.scaling.objective import Objective
 from finscale.scaling.resampling import resample_points
@@ -119,6 +122,24 @@ def test_every_law_by_its_name() -> None:
         assert fitted.as_dict()["law"] == name
         assert fitted.law is LAW_OF[name]
     assert fit_law(law=PowerLaw, x=n, loss=loss, bootstrap=0).law is PowerLaw
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), law=st.sampled_from(sorted(LAW_OF)), n_points=st.integers(1, 9))
+def test_any_positive_numbers_have_a_fit_or_an_error(data, law: str, n_points: int) -> None:
+    # Numeric warnings are errors here, and JSON takes neither NaN nor infinity.
+    one = st.one_of(st.sampled_from([1.0, 2.0, 1e9]), st.floats(1e-20, 1e20))
+    names = [{"N": "n", "D": "d", "U_D": "unique_d"}[name] for name in LAW_OF[law].variables]
+    columns = {
+        name: data.draw(st.lists(one, min_size=n_points, max_size=n_points))
+        for name in [*names, "loss"]
+    }
+    kind = data.draw(st.sampled_from(OBJECTIVES))
+    with contextlib.suppress(FitError):
+        fitted = fit_law(law=law, objective=kind, bootstrap=2, **columns)
+        told = json.loads(json.dumps(fitted.as_dict(), allow_nan=False))
+        assert told["objective"] >= 0.0
+        assert np.isfinite(fitted.predict(*fitted.variables.values())).all()
 
 
 GOOD = {"n": POINTS.n, "d": POINTS.d, "loss": POINTS.loss, "bootstrap": 0}

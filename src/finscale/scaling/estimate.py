@@ -21,6 +21,9 @@ from finscale.scaling.newton import minimise
 from finscale.scaling.objective import FloatArray, Objective, Problem, jacobian
 from finscale.scaling.starts import grid_candidates, spread
 
+# Beyond these a power of the value is no number any more, and nothing that is measured lies there.
+_SMALLEST, _LARGEST = 1e-50, 1e50
+
 # Two optima this close, relatively, are the same.
 _SAME = 1e-6
 
@@ -152,8 +155,8 @@ def estimate_law(
     Raises
     ------
     FitError
-        If the points are not positive finite numbers, or there are fewer distinct ones than the
-        law has parameters, or a variable never changes.
+        If the points are not positive finite numbers (within 1e-50 and 1e50), or there are fewer
+        distinct ones than the law has parameters, or a variable never changes.
     """
     objective = default_objective(law) if objective is None else objective
     x_VP, loss_P = check_table(law, variables, loss)
@@ -211,6 +214,11 @@ def check_table(
             raise FitError(
                 f"{name} {values_P[point]:g} of point {point} must be positive and finite; "
                 f"leave that point out or measure it again"
+            )
+        if values_P.min() < _SMALLEST or values_P.max() > _LARGEST:
+            raise FitError(
+                f"{name} runs from {values_P.min():g} to {values_P.max():g}, and must lie within "
+                f"{_SMALLEST:g} and {_LARGEST:g}; choose another unit"
             )
     n_distinct = count_distinct(law, x_VP)
     if n_distinct < law.n_parameters:
