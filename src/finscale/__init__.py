@@ -5,7 +5,8 @@ What the command line does is here as functions; it only parses and prints.
 - :func:`load_study` reads a study file, :func:`run` runs it or goes on with it
 - :func:`preview` tells what it will cost
 - :func:`build_features` makes the feature matrix of bars
-- :func:`fit_law`, :func:`compare_laws` and :func:`judge` fit scaling laws to points of one's own
+- :func:`fit_law` fits a scaling law to points of one's own: a file, a frame or arrays
+- :func:`compare_laws` and :func:`judge` say which law of size fits a few budgets, if any does
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _FACADE = {
     "feature": ("finscale.features.registry", "feature"),
     "build_features": ("finscale.features.build", "build_features"),
     "tier_features": ("finscale.features.tiers", "tier_features"),
-    "fit_law": ("finscale.scaling.fit", "fit_law"),
+    "fit_law": ("finscale.scaling.fit_points", "fit_law"),
     "compare_laws": ("finscale.scaling.fit", "compare_laws"),
     "judge": ("finscale.scaling.verdict", "judge"),
 }

@@ -23,6 +23,7 @@ MODULE_OF = {
     "points": "points",
     "scripts": "scripts",
     "import-results": "imported",
+    "fit-law": "fit_law",
     "data": "data",
     "features": "features",
 }

@@ -1,0 +1,112 @@
+"""The command that fits a scaling law to anyone's points: fit-law."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from finscale.cli.options import JSON
+from finscale.cli.output import print_json, print_table
+from finscale.scaling.fit_points import FittedPoints, fit_law
+from finscale.scaling.point_table import read_point_table
+from finscale.scaling.resampling import N_SAMPLES
+
+POINTS = typer.Argument(
+    metavar="POINTS.csv", help="A CSV or Parquet file, one row per point.", show_default=False
+)
+LAW = typer.Option(
+    "surface", help="constant, power, power-floor, broken, surface or data-constrained."
+)
+LOSS = typer.Option(metavar="COL", help="The loss: a column, or arithmetic on columns.")
+X = typer.Option(None, "--x", metavar="COL", help="The variable of a law in one variable.")
+N = typer.Option(None, "--n", metavar="COL", help="Parameters of the model.")
+D = typer.Option(None, "--d", metavar="COL", help='Samples seen, as in "flops/(6*params)".')
+UNIQUE_D = typer.Option(None, "--unique-d", metavar="COL", help="Distinct samples among them.")
+OBJECTIVE = typer.Option(
+    None, help="huber (on log loss), log-least-squares or least-squares; by default the law's own."
+)
+HUBER = typer.Option(None, help="Width of the Huber loss, in log loss.  [default: 0.001]")
+DROP_HIGHEST = typer.Option(0, metavar="K", help="Leave out the K points of highest loss.")
+BOOTSTRAP = typer.Option(N_SAMPLES, help="Bootstrap samples; 0 for none.")
+RESAMPLING = typer.Option(
+    None, help="points (with replacement) or noise (around the law, for least squares)."
+)
+SEED = typer.Option(0, help="Seed of the bootstrap.")
+CONFIDENCE = typer.Option(0.95, help="Nominal coverage of the intervals.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("fit-law")(fit_law_command)
+
+
+def fit_law_command(
+    points: Path = POINTS,
+    law: str = LAW,
+    loss: str = LOSS,
+    x: str | None = X,
+    n: str | None = N,
+    d: str | None = D,
+    unique_d: str | None = UNIQUE_D,
+    objective: str | None = OBJECTIVE,
+    huber: float | None = HUBER,
+    drop_highest: int = DROP_HIGHEST,
+    bootstrap: int = BOOTSTRAP,
+    resampling: str | None = RESAMPLING,
+    seed: int = SEED,
+    confidence: float = CONFIDENCE,
+    as_json: bool = JSON,
+) -> None:
+    """Fit a scaling law to points, with standard errors and intervals."""
+    fitted = fit_law(
+        replace(read_point_table(points), option_prefix="--"),
+        law=law,
+        loss=loss,
+        x=x,
+        n=n,
+        d=d,
+        unique_d=unique_d,
+        objective=objective,  # type: ignore[arg-type]  # fit_law refuses what it does not know
+        huber=huber,
+        drop_highest=drop_highest,
+        bootstrap=bootstrap,
+        resampling=resampling,
+        seed=seed,
+        confidence=confidence,
+    )
+    if as_json:
+        print_json(fitted.as_dict())
+    else:
+        _print(fitted)
+
+
+def _print(fitted: FittedPoints) -> None:
+    errors, intervals = fitted.standard_errors, fitted.intervals
+    rows = []
+    for name, value in fitted.parameters.items():
+        row = [name, f"{value:.6g}"]
+        if errors is not None and intervals is not None:
+            low, high = intervals[name]
+            row += [f"{errors[name]:.3g}", f"{low:.5g}", f"{high:.5g}"]
+        rows.append([*row, "at its bound" if name in fitted.estimate.at_bound else ""])
+    share = f"{fitted.confidence:.0%}"
+    header = ["parameter", "value"]
+    if errors is not None:
+        header += ["standard error", f"{share} from", "to"]
+    typer.echo(fitted.law.formula)
+    print_table([*header, ""], rows)
+    fit = fitted.estimate
+    left_out = f", {len(fitted.dropped)} of highest loss left out" if fitted.dropped else ""
+    condition = "none" if fit.condition_number is None else f"{fit.condition_number:.3g}"
+    typer.echo(
+        f"\n{fit.n_points} points{left_out}; objective {fit.value:.6g} ({fit.objective.kind}), "
+        f"{'converged' if fit.converged else 'NOT converged'}, condition number {condition}"
+    )
+    if fitted.resampled is not None:
+        sampled = fitted.resampled
+        typer.echo(
+            f"{sampled.value_S.size} bootstrap samples of {fitted.resampling}, "
+            f"{int(sampled.converged_S.sum())} converged, seed {sampled.seed}"
+        )
