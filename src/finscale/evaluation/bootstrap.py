@@ -1,0 +1,165 @@
+"""The stationary bootstrap over dates: one resampling that every statistic of a cell shares."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from arch.bootstrap import optimal_block_length
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+
+# Below this many dates the automatic choice has nothing to estimate an autocorrelation from.
+_FEWEST_DATES = 20
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How often each date of a set of rows was drawn, in each bootstrap sample.
+
+    Dates are drawn, not rows: what happened on one date happened to all symbols at once, and the
+    rows of a date stay together. All statistics of all models use the same draws, so that a
+    difference between two models is resampled as a pair.
+
+    Attributes
+    ----------
+    date_of_row_B : ndarray
+        Position of each row's date among the distinct dates in ascending order.
+    weight_TS : ndarray
+        Times that date t was drawn in sample s, float64, shape (dates, samples); columns sum to T.
+    mean_block : float
+        Expected length of a block, in dates.
+    """
+
+    date_of_row_B: IntArray
+    weight_TS: FloatArray
+    mean_block: float
+
+    @property
+    def n_dates(self) -> int:
+        """Distinct dates T."""
+        return int(self.weight_TS.shape[0])
+
+    @property
+    def n_samples(self) -> int:
+        """Bootstrap samples S."""
+        return int(self.weight_TS.shape[1])
+
+    @property
+    def rows_per_block(self) -> float:
+        """Rows of an expected block, all symbols together: what counts as one observation."""
+        return self.mean_block * self.date_of_row_B.size / self.n_dates
+
+    def date_sums(self, x_BM: FloatArray) -> FloatArray:
+        """Return the sums over the rows of each date, shape (T, M)."""
+        order_B = np.argsort(self.date_of_row_B, kind="stable")
+        first_T = np.searchsorted(self.date_of_row_B[order_B], np.arange(self.n_dates))
+        return np.asarray(np.add.reduceat(x_BM[order_B], first_T, axis=0))
+
+    def sums(self, x_BM: FloatArray) -> FloatArray:
+        """Return the sums over the rows of each sample, shape (S, M): one matrix product."""
+        return np.asarray(self.weight_TS.T @ self.date_sums(x_BM))
+
+    def means(self, x_BM: FloatArray) -> FloatArray:
+        """Return the means over the rows of each sample, shape (S, M).
+
+        A panel's dates differ in rows, so that samples differ in size; each mean is divided by
+        its own.
+        """
+        sums_SM = self.sums(np.column_stack([x_BM, np.ones(x_BM.shape[0])]))
+        return np.asarray(sums_SM[:, :-1] / sums_SM[:, -1:])
+
+
+def resample(dates_B: npt.ArrayLike, *, mean_block: float, n_samples: int, seed: int) -> Resampling:
+    """Draw dates by the stationary bootstrap of Politis and Romano (1994, section 2).
+
+    A sample is a chain of T dates: each follows the one before it in time (the first follows the
+    last) with probability 1 - 1 / mean_block, and is drawn anew with probability 1 / mean_block.
+
+    Parameters
+    ----------
+    dates_B
+        Date of every row, of any type that sorts, shape (B,); symbols may share dates.
+    mean_block
+        Expected block length in dates, at least 1 (1 is the ordinary bootstrap).
+    n_samples
+        Samples S.
+    seed
+        The draws are a function of it, of ``mean_block``, and of the numbers of dates and samples.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, ``mean_block`` is below 1 or ``n_samples`` is.
+    """
+    dates, date_of_row_B = np.unique(np.asarray(dates_B), return_inverse=True)
+    if dates.size == 0:
+        raise ValueError("no rows to resample")
+    if not mean_block >= 1.0 or n_samples < 1:
+        raise ValueError(
+            f"mean_block and n_samples must be at least 1, got {mean_block} and {n_samples}"
+        )
+    index_ST = stationary_indices(dates.size, mean_block, n_samples, seed)
+    weight_ST = _counts(index_ST, dates.size)
+    return Resampling(
+        date_of_row_B=date_of_row_B.astype(np.int64),
+        weight_TS=np.ascontiguousarray(weight_ST.T),
+        mean_block=float(mean_block),
+    )
+
+
+def stationary_indices(n_dates: int, mean_block: float, n_samples: int, seed: int) -> IntArray:
+    """Return the dates of every sample as positions in 0 … T-1, shape (S, T)."""
+    rng = np.random.default_rng(seed)
+    position_T = np.arange(n_dates)
+    starts_ST = rng.random((n_samples, n_dates)) < 1.0 / mean_block
+    starts_ST[:, 0] = True
+    drawn_ST = rng.integers(n_dates, size=(n_samples, n_dates))
+    block_start_ST = np.maximum.accumulate(np.where(starts_ST, position_T, 0), axis=1)
+    first_ST = np.take_along_axis(drawn_ST, block_start_ST, axis=1)
+    return np.asarray((first_ST + position_T - block_start_ST) % n_dates)
+
+
+def block_length(series_TM: npt.ArrayLike, *, horizon_bars: int) -> float:
+    """Choose the expected block length for dates whose labels overlap.
+
+    The automatic choice of Politis and White (2004) with the correction of Patton, Politis and
+    White (2009), the longest of the columns. Labels of h bars share h - 1 of them with the next
+    row's, so blocks are never shorter than h; where there are under 20 dates, or the columns are
+    constant, they are h. Never longer than a third of the dates, unless h is.
+
+    Parameters
+    ----------
+    series_TM
+        Series by date, one column each: the losses, or differences of losses, to be averaged.
+    horizon_bars
+        h.
+
+    Raises
+    ------
+    ValueError
+        If the series is not two-dimensional, or not finite.
+    """
+    x_TM = np.asarray(series_TM, dtype=np.float64)
+    if x_TM.ndim != 2 or not np.isfinite(x_TM).all():
+        raise ValueError("the series must be two-dimensional and finite")
+    moving = np.ptp(x_TM, axis=0) > 1e-12 * np.abs(x_TM).max(axis=0, initial=0.0)
+    if x_TM.shape[0] < _FEWEST_DATES or not moving.any():
+        return float(horizon_bars)
+    with warnings.catch_warnings():
+        # Series that stand still at one end have an autocorrelation of 0 / 0 there.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        lengths = optimal_block_length(x_TM[:, moving])["stationary"].to_numpy()
+    lengths = lengths[np.isfinite(lengths)]
+    return float(max(horizon_bars, lengths.max(initial=1.0)))
+
+
+def _counts(index_ST: IntArray, n_dates: int) -> FloatArray:
+    n_samples = index_ST.shape[0]
+    flat = (index_ST + n_dates * np.arange(n_samples)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=n_samples * n_dates)
+    return counts.reshape(n_samples, n_dates).astype(np.float64)

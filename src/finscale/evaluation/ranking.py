@@ -1,0 +1,136 @@
+"""Scores that depend on the order of the forecasts, for many weightings of the rows at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from finscale.evaluation.bootstrap import FloatArray, Resampling
+
+# Values held at once in each of the few arrays of a chunk: 32 MB.
+_CHUNK_VALUES = 4_000_000
+
+# Weights are counts, so a recall that is reached is reached exactly but for rounding.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class RankScores:
+    """Order statistics of each weighting; NaN where undefined.
+
+    Attributes
+    ----------
+    auc_S : ndarray
+        Probability that an event is ranked above a non-event, ties counting half.
+    average_precision_S : ndarray
+        Σ (recall_k - recall_{k-1}) precision_k over the distinct thresholds, descending.
+    precision_RS : ndarray
+        Precision at the highest threshold whose recall is at least r, for each recall asked for.
+    quantile_QS : ndarray
+        Quantiles of the forecasts: the lowest forecast at or below which a share q of them lies.
+    """
+
+    auc_S: FloatArray
+    average_precision_S: FloatArray
+    precision_RS: FloatArray
+    quantile_QS: FloatArray
+
+
+def rank_scores(
+    p_B: FloatArray,
+    y_B: FloatArray,
+    weight_BS: FloatArray,
+    *,
+    recalls: tuple[float, ...] = (),
+    quantiles: tuple[float, ...] = (),
+) -> RankScores:
+    """Score the order of forecasts under S weightings of their rows; rows are sorted once.
+
+    Parameters
+    ----------
+    p_B, y_B
+        Forecasts and 0/1 labels.
+    weight_BS
+        Weight of each row in each weighting, zero or more.
+    recalls, quantiles
+        Recalls at which precision is wanted, within (0, 1]; shares of the forecasts.
+    """
+    order_B = np.argsort(-p_B, kind="stable")
+    last_of_tie_V = np.flatnonzero(np.diff(p_B[order_B], append=-np.inf))
+    weight_BS = weight_BS[order_B]
+    flagged_VS = np.cumsum(weight_BS, axis=0)[last_of_tie_V]
+    hits_VS = np.cumsum(weight_BS * y_B[order_B, None], axis=0)[last_of_tie_V]
+    total_S, events_S = flagged_VS[-1], hits_VS[-1]
+    new_hits_VS = np.diff(hits_VS, axis=0, prepend=0.0)
+    new_others_VS = np.diff(flagged_VS, axis=0, prepend=0.0) - new_hits_VS
+    value_V = p_B[order_B][last_of_tie_V]
+    sample_S = np.arange(total_S.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision_VS = hits_VS / flagged_VS
+        pairs_S = np.einsum("vs,vs->s", new_others_VS, hits_VS - new_hits_VS / 2.0)
+        return RankScores(
+            auc_S=pairs_S / (events_S * (total_S - events_S)),
+            average_precision_S=np.einsum(
+                "vs,vs->s", new_hits_VS, np.where(flagged_VS > 0.0, precision_VS, 0.0)
+            )
+            / np.where((events_S > 0.0) & (events_S < total_S), events_S, np.nan),
+            precision_RS=_stack(
+                [
+                    precision_VS[_first(hits_VS, recall * events_S), sample_S]
+                    / np.where(events_S > 0.0, 1.0, np.nan)
+                    for recall in recalls
+                ],
+                total_S.size,
+            ),
+            quantile_QS=_stack(
+                [_lower_quantile(value_V, flagged_VS, share) for share in quantiles], total_S.size
+            ),
+        )
+
+
+def rank_samples(
+    p_B: FloatArray,
+    y_B: FloatArray,
+    resampling: Resampling,
+    *,
+    recalls: tuple[float, ...] = (),
+    quantiles: tuple[float, ...] = (),
+) -> RankScores:
+    """`rank_scores` on every bootstrap sample, in chunks that bound the memory."""
+    step = max(1, _CHUNK_VALUES // p_B.size)
+    parts = [
+        rank_scores(
+            p_B,
+            y_B,
+            resampling.weight_TS[:, first : first + step][resampling.date_of_row_B],
+            recalls=recalls,
+            quantiles=quantiles,
+        )
+        for first in range(0, resampling.n_samples, step)
+    ]
+    return RankScores(
+        auc_S=np.concatenate([part.auc_S for part in parts]),
+        average_precision_S=np.concatenate([part.average_precision_S for part in parts]),
+        precision_RS=np.concatenate([part.precision_RS for part in parts], axis=1),
+        quantile_QS=np.concatenate([part.quantile_QS for part in parts], axis=1),
+    )
+
+
+def _first(rising_VS: FloatArray, wanted_S: FloatArray) -> FloatArray:
+    """Return, for each column, the first row that reaches what is wanted."""
+    return np.asarray(np.argmax(rising_VS >= wanted_S - _ROUNDING, axis=0))
+
+
+def _lower_quantile(value_V: FloatArray, flagged_VS: FloatArray, share: float) -> FloatArray:
+    """Return the lowest value at or below which a share of the weight lies."""
+    total_S = flagged_VS[-1]
+    # Values descend: at or below value v lies all but what was flagged before it.
+    before_VS = np.concatenate([np.zeros((1, total_S.size)), flagged_VS[:-1]])
+    at_or_below_VS = total_S - before_VS
+    reaching_VS = at_or_below_VS >= share * total_S - _ROUNDING
+    return np.asarray(value_V[reaching_VS.sum(axis=0) - 1])
+
+
+def _stack(rows: list[FloatArray], n_samples: int) -> FloatArray:
+    return np.stack(rows) if rows else np.empty((0, n_samples))
