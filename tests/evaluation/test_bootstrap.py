@@ -71,21 +71,38 @@ def test_standard_error_of_an_autocorrelated_mean_is_recovered():
         drawn = resample(np.arange(2000), mean_block=length, n_samples=300, seed=repetition)
         errors.append(drawn.means(x_TM).std())
 
-    assert np.mean(errors) * np.sqrt(2000) == pytest.approx(2.0, rel=0.12)
+    assert np.mean(errors) * np.sqrt(2000) == pytest.approx(2.0, rel=0.08)
     # Rows drawn one by one would give 1 / sqrt(1 - 0.25) = 1.15.
 
 
-def test_block_length_is_the_longest_of_the_columns_and_never_below_the_horizon():
+def test_block_length_is_twice_the_automatic_one_and_never_below_the_horizon():
     rng = np.random.default_rng(0)
     white = rng.normal(size=500)
-    slow = np.convolve(rng.normal(size=540), np.ones(40), mode="valid")[:500]
-    columns = np.column_stack([white, slow, np.ones(500)])
+    slow = np.convolve(rng.normal(size=504), np.ones(5), mode="valid")
+    slower = np.convolve(rng.normal(size=509), np.ones(10), mode="valid")
+    columns = np.column_stack([white, slow, slower, np.ones(500)])
 
-    longest = float(optimal_block_length(columns[:, :2])["stationary"].max())
+    automatic = float(optimal_block_length(slow)["stationary"].iloc[0])
 
-    assert block_length(columns, horizon_bars=1) == pytest.approx(longest)
-    assert longest > 10
+    assert automatic > 5
+    assert block_length(columns, horizon_bars=1) == pytest.approx(2 * automatic)
     assert block_length(white[:, None], horizon_bars=60) == 60
+
+
+def test_block_length_leaves_four_blocks():
+    trend = np.arange(40.0)[:, None]
+
+    assert block_length(trend, horizon_bars=1) == 10
+    assert block_length(trend, horizon_bars=15) == 15
+
+
+def test_widening_by_hand():
+    # 40 dates in blocks of 4 are 10 blocks: t quantile 2.2281 against 1.9600, and 1 - 2/10.
+    few = resample(np.arange(40), mean_block=4.0, n_samples=2, seed=0)
+    many = resample(np.arange(4000), mean_block=1.0, n_samples=2, seed=0)
+
+    assert few.widening == pytest.approx(2.2281 / 1.9600 / np.sqrt(0.8), rel=1e-4)
+    assert 1.0 < many.widening < 1.001
 
 
 @pytest.mark.parametrize("series", [np.ones((500, 2)), np.arange(12.0)[:, None]])

@@ -87,14 +87,18 @@ def test_values_agree_with_the_scores_without_intervals(rows):
 
 def test_intervals_are_those_of_scoring_every_sample(rows):
     p, y, drawn = rows
+    drawn = replace(drawn, confidence=0.9)
 
-    found = score_forecasts(p, y, drawn, base_rate=0.25, confidence=0.9)
+    found = score_forecasts(p, y, drawn, base_rate=0.25)
 
     samples = [
         evaluate(p[index], y[index], base_rate=0.25).skill
         for index in stationary_indices(300, 4.0, 60, 1)
     ]
-    assert [found.skill.low, found.skill.high] == pytest.approx(np.quantile(samples, [0.05, 0.95]))
+    low, middle, high = np.quantile(samples, [0.05, 0.5, 0.95])
+    assert [found.skill.low, found.skill.high] == pytest.approx(
+        [middle - drawn.widening * (middle - low), middle + drawn.widening * (high - middle)]
+    )
     assert found.skill_vs_benchmark is None
 
 

@@ -9,12 +9,19 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from arch.bootstrap import optimal_block_length
+from scipy import stats
+
+from finscale.evaluation.estimate import Estimate, IntervalMethod, estimate, estimate_share
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 # Below this many dates the automatic choice has nothing to estimate an autocorrelation from.
 _FEWEST_DATES = 20
+
+_LENGTHENED = 2.0
+
+_FEWEST_BLOCKS = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,14 @@ class Resampling:
         Times that date t was drawn in sample s, float64, shape (dates, samples); columns sum to T.
     mean_block : float
         Expected length of a block, in dates.
+    confidence : float
+        Of the intervals made from these samples, in (0, 1).
     """
 
     date_of_row_B: IntArray
     weight_TS: FloatArray
     mean_block: float
+    confidence: float
 
     @property
     def n_dates(self) -> int:
@@ -50,9 +60,51 @@ class Resampling:
         return int(self.weight_TS.shape[1])
 
     @property
+    def widening(self) -> float:
+        """Factor by which deviations of the samples fall short where blocks are few, at least 1.
+
+        Resampled means scatter about the mean of the rows, which took part in it: their variance
+        is short by about 2 L / T for blocks of L dates. And it is itself known from some T / L
+        blocks only, so that a t quantile belongs where a normal one stands: the ratio of the two
+        at 97.5%.
+        """
+        blocks = max(self.n_dates / self.mean_block, _FEWEST_BLOCKS)
+        ratio = stats.t.ppf(0.975, blocks) / stats.norm.ppf(0.975)
+        return float(ratio / np.sqrt(1.0 - 2.0 / blocks))
+
+    @property
     def rows_per_block(self) -> float:
         """Rows of an expected block, all symbols together: what counts as one observation."""
         return self.mean_block * self.date_of_row_B.size / self.n_dates
+
+    def estimate(
+        self,
+        value: float | None,
+        samples_S: FloatArray,
+        *,
+        method: IntervalMethod = "percentile",
+        bounds: tuple[float, float] = (-np.inf, np.inf),
+    ) -> Estimate:
+        """Return a statistic with its interval; see `finscale.evaluation.estimate.estimate`."""
+        return estimate(
+            value,
+            samples_S,
+            self.confidence,
+            widening=self.widening,
+            method=method,
+            bounds=bounds,
+        )
+
+    def estimate_share(self, hits: float, n: float, samples_S: FloatArray) -> Estimate:
+        """Return a share with its interval; see `finscale.evaluation.estimate.estimate_share`."""
+        return estimate_share(
+            hits,
+            n,
+            samples_S,
+            self.confidence,
+            widening=self.widening,
+            rows_per_block=self.rows_per_block,
+        )
 
     def date_sums(self, x_BM: FloatArray) -> FloatArray:
         """Return the sums over the rows of each date, shape (T, M)."""
@@ -74,7 +126,14 @@ class Resampling:
         return np.asarray(sums_SM[:, :-1] / sums_SM[:, -1:])
 
 
-def resample(dates_B: npt.ArrayLike, *, mean_block: float, n_samples: int, seed: int) -> Resampling:
+def resample(
+    dates_B: npt.ArrayLike,
+    *,
+    mean_block: float,
+    n_samples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Resampling:
     """Draw dates by the stationary bootstrap of Politis and Romano (1994, section 2).
 
     A sample is a chain of T dates: each follows the one before it in time (the first follows the
@@ -90,11 +149,14 @@ def resample(dates_B: npt.ArrayLike, *, mean_block: float, n_samples: int, seed:
         Samples S.
     seed
         The draws are a function of it, of ``mean_block``, and of the numbers of dates and samples.
+    confidence
+        Of the intervals, in (0, 1).
 
     Raises
     ------
     ValueError
-        If there are no rows, ``mean_block`` is below 1 or ``n_samples`` is.
+        If there are no rows, ``mean_block`` is below 1 or ``n_samples`` is, or the confidence is
+        not within (0, 1).
     """
     dates, date_of_row_B = np.unique(np.asarray(dates_B), return_inverse=True)
     if dates.size == 0:
@@ -103,12 +165,15 @@ def resample(dates_B: npt.ArrayLike, *, mean_block: float, n_samples: int, seed:
         raise ValueError(
             f"mean_block and n_samples must be at least 1, got {mean_block} and {n_samples}"
         )
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"the confidence must be within (0, 1), got {confidence}")
     index_ST = stationary_indices(dates.size, mean_block, n_samples, seed)
     weight_ST = _counts(index_ST, dates.size)
     return Resampling(
         date_of_row_B=date_of_row_B.astype(np.int64),
         weight_TS=np.ascontiguousarray(weight_ST.T),
         mean_block=float(mean_block),
+        confidence=confidence,
     )
 
 
@@ -127,10 +192,15 @@ def stationary_indices(n_dates: int, mean_block: float, n_samples: int, seed: in
 def block_length(series_TM: npt.ArrayLike, *, horizon_bars: int) -> float:
     """Choose the expected block length for dates whose labels overlap.
 
-    The automatic choice of Politis and White (2004) with the correction of Patton, Politis and
-    White (2009), the longest of the columns. Labels of h bars share h - 1 of them with the next
-    row's, so blocks are never shorter than h; where there are under 20 dates, or the columns are
-    constant, they are h. Never longer than a third of the dates, unless h is.
+    Twice the automatic choice of Politis and White (2004), corrected by Patton, Politis and White
+    (2009); the median of the columns. Their choice balances bias and noise of a variance. An
+    interval suffers more from a variance that is too small than from a noisy one, and wants longer
+    blocks (Sun, Phillips and Jin 2008, Econometrica 76): on 1,000 and on 250 dates of an
+    autoregression of 0.5, twice the length brings tests at 5% closest to 5%.
+
+    Labels of h bars share h - 1 of them with the next row's, so blocks are never shorter than h;
+    where there are under 20 dates, or the columns are constant, they are h. They are never longer
+    than a quarter of the dates, unless h is.
 
     Parameters
     ----------
@@ -155,7 +225,9 @@ def block_length(series_TM: npt.ArrayLike, *, horizon_bars: int) -> float:
         warnings.simplefilter("ignore", RuntimeWarning)
         lengths = optimal_block_length(x_TM[:, moving])["stationary"].to_numpy()
     lengths = lengths[np.isfinite(lengths)]
-    return float(max(horizon_bars, lengths.max(initial=1.0)))
+    automatic = float(np.median(lengths)) if lengths.size > 0 else 1.0
+    longest = x_TM.shape[0] / _FEWEST_BLOCKS
+    return max(float(horizon_bars), min(_LENGTHENED * automatic, longest), 1.0)
 
 
 def _counts(index_ST: IntArray, n_dates: int) -> FloatArray:

@@ -29,6 +29,7 @@ def estimate(
     samples_S: npt.ArrayLike,
     confidence: float,
     *,
+    widening: float = 1.0,
     method: IntervalMethod = "percentile",
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Estimate:
@@ -37,7 +38,7 @@ def estimate(
     ``percentile`` takes the quantiles of the samples: right for means, ratios of means and ranks,
     and within the statistic's own range. ``basic`` reflects them about the value (2 value - q):
     for statistics that noise pushes one way, such as a calibration error, whose samples carry the
-    push twice; it is cut to ``bounds``.
+    push twice.
 
     Parameters
     ----------
@@ -47,8 +48,11 @@ def estimate(
         The statistic on each bootstrap sample, NaN where undefined.
     confidence
         Share of the samples inside, in (0, 1).
+    widening
+        Factor on the distances between the median of the samples and the ends of the interval;
+        see `finscale.evaluation.bootstrap.Resampling.widening`.
     method, bounds
-        See above.
+        See above; ``bounds`` cut any interval.
 
     Returns
     -------
@@ -62,7 +66,8 @@ def estimate(
     if defined.size < _LEAST_DEFINED_FRAC * samples.size or defined.size == 0:
         return Estimate(float(value))
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(defined, [tail, 1.0 - tail])
+    low, middle, high = np.quantile(defined, [tail, 0.5, 1.0 - tail])
+    low, high = middle - widening * (middle - low), middle + widening * (high - middle)
     if method == "basic":
         low, high = 2.0 * value - high, 2.0 * value - low
     low, high = np.clip([low, high], *bounds)
@@ -70,7 +75,13 @@ def estimate(
 
 
 def estimate_share(
-    hits: float, n: float, samples_S: npt.ArrayLike, confidence: float, rows_per_block: float
+    hits: float,
+    n: float,
+    samples_S: npt.ArrayLike,
+    confidence: float,
+    *,
+    widening: float,
+    rows_per_block: float,
 ) -> Estimate:
     """Return the share ``hits / n`` with a percentile interval that is never a point at 0 or 1.
 
@@ -79,7 +90,7 @@ def estimate_share(
     """
     if n <= 0.0:
         return Estimate(None)
-    share = estimate(hits / n, samples_S, confidence)
+    share = estimate(hits / n, samples_S, confidence, widening=widening, bounds=(0.0, 1.0))
     reach = 1.0 - ((1.0 - confidence) / 2.0) ** (1.0 / max(1.0, n / rows_per_block))
     if hits == 0.0:
         return Estimate(0.0, 0.0, reach)

@@ -8,7 +8,7 @@ import numpy as np
 
 from finscale.evaluation.bootstrap import FloatArray, Resampling
 from finscale.evaluation.calibration import equal_count_bins
-from finscale.evaluation.estimate import Estimate, estimate, estimate_share
+from finscale.evaluation.estimate import Estimate
 from finscale.evaluation.metrics import N_BINS
 
 
@@ -56,7 +56,6 @@ def score_calibration(
     y_B: FloatArray,
     resampling: Resampling,
     *,
-    confidence: float = 0.95,
     n_bins: int = N_BINS,
 ) -> CalibrationScores:
     """Calibration error, Murphy's parts and the reliability curve, with intervals and bands."""
@@ -73,7 +72,7 @@ def score_calibration(
 
     def reflected(name: str, highest: float) -> Estimate:
         value, samples = float(here[name][0]), drawn[name]
-        return estimate(value, samples, confidence, method="basic", bounds=(0.0, highest))
+        return resampling.estimate(value, samples, method="basic", bounds=(0.0, highest))
 
     return CalibrationScores(
         calibration_error=reflected("calibration_error", 1.0),
@@ -81,19 +80,17 @@ def score_calibration(
         calibrated_p_value=float((1 + np.sum(noise_S >= error)) / (1 + noise_S.size)),
         reliability=reflected("reliability", 1.0),
         resolution=reflected("resolution", 0.25),
-        uncertainty=estimate(
-            float(here["uncertainty"][0]), drawn["uncertainty"], confidence, bounds=(0.0, 0.25)
+        uncertainty=resampling.estimate(
+            float(here["uncertainty"][0]), drawn["uncertainty"], bounds=(0.0, 0.25)
         ),
         curve=tuple(
             CurvePoint(
                 mean_predicted=float(here["predicted"][0, k]),
                 count=int(member_BK[:, k].sum()),
-                observed_frequency=estimate_share(
+                observed_frequency=resampling.estimate_share(
                     float(y_B @ member_BK[:, k]),
                     float(member_BK[:, k].sum()),
                     drawn["observed"][:, k],
-                    confidence,
-                    resampling.rows_per_block,
                 ),
             )
             for k in range(member_BK.shape[1])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from finscale.evaluation.bootstrap import FloatArray, Resampling
 from finscale.evaluation.calibration import check_forecasts
-from finscale.evaluation.estimate import Estimate, estimate, estimate_share
+from finscale.evaluation.estimate import Estimate
 from finscale.evaluation.metrics import row_log_loss
 from finscale.evaluation.ranking import RankScores, rank_samples, rank_scores
 from finscale.evaluation.reliability import CalibrationScores, score_calibration
@@ -93,7 +93,6 @@ def score_forecasts(
     *,
     base_rate: float,
     benchmark_B: npt.ArrayLike | None = None,
-    confidence: float = 0.95,
     recalls: tuple[float, ...] = RECALLS,
     thresholds: tuple[float, ...] = THRESHOLDS,
 ) -> ModelScores:
@@ -113,8 +112,6 @@ def score_forecasts(
         Event rate of the training rows, within (0, 1).
     benchmark_B
         Probabilities of the benchmark (the volatility baseline) on the same rows.
-    confidence
-        Of all intervals, in (0, 1).
     recalls, thresholds
         Recalls at which precision is given; probabilities of the threshold table.
 
@@ -146,7 +143,7 @@ def score_forecasts(
     here, drawn = _mean_scores(mean_M), _mean_scores(mean_SM)
 
     def percentile(name: str) -> Estimate:
-        return estimate(float(here[name]), drawn[name], confidence)
+        return resampling.estimate(float(here[name]), drawn[name])
 
     order, order_samples = (
         rank_scores(p_B, y_B, np.ones((p_B.size, 1)), recalls=recalls, quantiles=_RANGE_QUANTILES),
@@ -161,19 +158,19 @@ def score_forecasts(
         skill_vs_benchmark=None if benchmark_B is None else percentile("skill_vs_benchmark"),
         brier=percentile("brier"),
         brier_skill=percentile("brier_skill"),
-        auc=estimate(order.auc_S[0], order_samples.auc_S, confidence),
-        average_precision=estimate(
-            order.average_precision_S[0], order_samples.average_precision_S, confidence
+        auc=resampling.estimate(order.auc_S[0], order_samples.auc_S, bounds=(0.0, 1.0)),
+        average_precision=resampling.estimate(
+            order.average_precision_S[0], order_samples.average_precision_S, bounds=(0.0, 1.0)
         ),
         precision_at_recall=tuple(
-            PrecisionAtRecall(recall, estimate(here_S[0], drawn_S, confidence))
+            PrecisionAtRecall(recall, resampling.estimate(here_S[0], drawn_S, bounds=(0.0, 1.0)))
             for recall, here_S, drawn_S in zip(
                 recalls, order.precision_RS, order_samples.precision_RS, strict=True
             )
         ),
-        calibration=score_calibration(p_B, y_B, resampling, confidence=confidence),
-        thresholds=_threshold_table(p_B, y_B, resampling, thresholds, confidence),
-        prediction_range=_range(p_B, order, order_samples, confidence),
+        calibration=score_calibration(p_B, y_B, resampling),
+        thresholds=_threshold_table(p_B, y_B, resampling, thresholds),
+        prediction_range=_range(p_B, order, order_samples, resampling),
     )
 
 
@@ -194,7 +191,6 @@ def _threshold_table(
     y_B: FloatArray,
     resampling: Resampling,
     thresholds: tuple[float, ...],
-    confidence: float,
 ) -> tuple[ThresholdRow, ...]:
     flag_BK = (p_B[:, None] >= np.array(thresholds)).astype(np.float64)
     columns_BM = np.column_stack([flag_BK, flag_BK * y_B[:, None], y_B, np.ones_like(y_B)])
@@ -215,8 +211,7 @@ def _threshold_table(
         (hits, n), (hits_SK, n_SK) = here[kind], drawn[kind]
         with np.errstate(invalid="ignore"):
             samples_S = hits_SK[:, k] / n_SK[:, k]
-        block = resampling.rows_per_block
-        return estimate_share(float(hits[0, k]), float(n[0, k]), samples_S, confidence, block)
+        return resampling.estimate_share(float(hits[0, k]), float(n[0, k]), samples_S)
 
     return tuple(
         ThresholdRow(threshold, share(0, k), share(1, k), share(2, k))
@@ -225,10 +220,10 @@ def _threshold_table(
 
 
 def _range(
-    p_B: FloatArray, here: RankScores, drawn: RankScores, confidence: float
+    p_B: FloatArray, here: RankScores, drawn: RankScores, resampling: Resampling
 ) -> PredictionRange:
     p_05, p_50, p_95 = (
-        estimate(a[0], b, confidence)
+        resampling.estimate(a[0], b, bounds=(0.0, 1.0))
         for a, b in zip(here.quantile_QS, drawn.quantile_QS, strict=True)
     )
     return PredictionRange(float(p_B.min()), p_05, p_50, p_95, float(p_B.max()))
