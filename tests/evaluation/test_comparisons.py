@@ -74,7 +74,7 @@ def test_difference_by_hand():
 
 def test_one_model_is_tested_as_arch_tests_it():
     loss_TM = autocorrelated_losses(np.random.default_rng(6), 500, 2)
-    loss_TM[:, 1] -= 0.1
+    loss_TM[:, 1] += 0.03
     drawn = resample(np.arange(500), mean_block=8.0, n_samples=4000, seed=1)
     benchmark, model = as_losses(loss_TM)
     reference = SPA(loss_TM[:, 0], loss_TM[:, 1:], block_size=8, reps=2000, seed=1)

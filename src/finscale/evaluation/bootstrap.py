@@ -227,7 +227,7 @@ def block_length(series_TM: npt.ArrayLike, *, horizon_bars: int) -> float:
     lengths = lengths[np.isfinite(lengths)]
     automatic = float(np.median(lengths)) if lengths.size > 0 else 1.0
     longest = x_TM.shape[0] / _FEWEST_BLOCKS
-    return max(float(horizon_bars), min(_LENGTHENED * automatic, longest), 1.0)
+    return float(max(horizon_bars, min(_LENGTHENED * automatic, longest), 1.0))
 
 
 def _counts(index_ST: IntArray, n_dates: int) -> FloatArray:
