@@ -58,22 +58,22 @@ def test_perfect_foresight_beats_the_market_and_random_positions_do_not():
         "constant": np.full((1000, 1), 0.5),
     }
 
-    found = backtests(weights, returns, compared_with="hold", n_trials=20)
+    found = backtests(weights, returns, compared_with=("hold",), n_trials=20)
 
     # Daily mean 0.01 φ(0) = 0.00399, variance 0.01² (1/2 - φ(0)²): 0.68 a day, 10.9 a year.
     expected = 0.3989 / np.sqrt(0.5 - 0.3989**2) * np.sqrt(252)
     assert found["foresight"].sharpe.value == pytest.approx(expected, rel=0.08)
     assert found["foresight"].sharpe.low > 9
-    assert found["foresight"].sharpe_difference.low > 5
+    assert found["foresight"].sharpe_differences["hold"].low > 5
     assert found["foresight"].max_drawdown == 0.0
     assert found["foresight"].deflated_sharpe > 0.999
     assert found["random"].sharpe.low < 0.0 < found["random"].sharpe.high
     assert found["random"].deflated_sharpe < 0.9
     # Half of the market has its Sharpe ratio and half of its volatility.
     assert found["constant"].sharpe.value == pytest.approx(found["hold"].sharpe.value)
-    assert found["constant"].sharpe_difference.low == pytest.approx(0.0, abs=1e-9)
+    assert found["constant"].sharpe_differences["hold"].low == pytest.approx(0.0, abs=1e-9)
     assert found["constant"].annual_volatility == pytest.approx(found["hold"].annual_volatility / 2)
-    assert found["hold"].sharpe_difference is None
+    assert found["hold"].sharpe_differences == {}
 
 
 def test_sharpe_intervals_cover():

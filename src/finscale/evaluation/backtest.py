@@ -39,9 +39,8 @@ class Backtest:
     deflated_sharpe
         Probability that the Sharpe ratio exceeds the best expected of ``n_trials`` strategies
         without skill; None where returns do not vary.
-    sharpe_difference
-        Annualised Sharpe ratio minus that of the strategy compared with, on resampled pairs; None
-        without one.
+    sharpe_differences
+        Annualised Sharpe ratio minus that of each strategy compared with, on resampled pairs.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Backtest:
     annual_turnover: float
     exposure: float
     deflated_sharpe: float | None
-    sharpe_difference: Estimate | None
+    sharpe_differences: dict[str, Estimate]
 
 
 def run_backtests(
@@ -64,7 +63,7 @@ def run_backtests(
     n_trials: int,
     n_samples: int,
     seed: int,
-    compared_with: str | None = None,
+    compared_with: tuple[str, ...] = (),
     confidence: float = 0.95,
 ) -> tuple[Backtest, ...]:
     """Backtest strategies on the same dates and resamplings.
@@ -83,7 +82,7 @@ def run_backtests(
     n_samples, seed, confidence
         Of the bootstrap.
     compared_with
-        Strategy whose Sharpe ratio the others' are compared with.
+        Strategies whose Sharpe ratios the others' are compared with.
 
     Raises
     ------
@@ -111,7 +110,7 @@ def run_backtests(
     sharpe_K = np.array([sharpe_ratio(column_T) for column_T in earned_TK.T])
     year = np.sqrt(TRADING_DAYS)
     names = list(weights)
-    other = None if compared_with is None else names.index(compared_with)
+    others = {name: names.index(name) for name in compared_with}
     return tuple(
         Backtest(
             name=name,
@@ -123,12 +122,14 @@ def run_backtests(
             annual_turnover=float(turnover(held[name]).mean() * TRADING_DAYS),
             exposure=float(np.abs(held[name]).sum(axis=1).mean()),
             deflated_sharpe=deflated_sharpe(earned_TK[:, k], n_trials=n_trials),
-            sharpe_difference=None
-            if other is None or other == k
-            else drawn.estimate(
-                float((sharpe_K[k] - sharpe_K[other]) * year),
-                (sharpe_SK[:, k] - sharpe_SK[:, other]) * year,
-            ),
+            sharpe_differences={
+                other: drawn.estimate(
+                    float((sharpe_K[k] - sharpe_K[j]) * year),
+                    (sharpe_SK[:, k] - sharpe_SK[:, j]) * year,
+                )
+                for other, j in others.items()
+                if j != k
+            },
         )
         for k, name in enumerate(names)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -59,7 +60,7 @@ class Resampling:
         """Bootstrap samples S."""
         return int(self.weight_TS.shape[1])
 
-    @property
+    @cached_property
     def widening(self) -> float:
         """Factor by which deviations of the samples fall short where blocks are few, at least 1.
 
@@ -106,10 +107,16 @@ class Resampling:
             rows_per_block=self.rows_per_block,
         )
 
-    def date_sums(self, x_BM: FloatArray) -> FloatArray:
-        """Return the sums over the rows of each date, shape (T, M)."""
+    @cached_property
+    def _by_date(self) -> tuple[IntArray, IntArray]:
+        """Rows in order of date, and where each date begins among them."""
         order_B = np.argsort(self.date_of_row_B, kind="stable")
         first_T = np.searchsorted(self.date_of_row_B[order_B], np.arange(self.n_dates))
+        return order_B, first_T
+
+    def date_sums(self, x_BM: FloatArray) -> FloatArray:
+        """Return the sums over the rows of each date, shape (T, M)."""
+        order_B, first_T = self._by_date
         return np.asarray(np.add.reduceat(x_BM[order_B], first_T, axis=0))
 
     def sums(self, x_BM: FloatArray) -> FloatArray:

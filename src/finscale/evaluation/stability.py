@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from finscale.evaluation.bootstrap import FloatArray, Resampling
+from finscale.evaluation.closes import Closes
 from finscale.evaluation.estimate import Estimate
+from finscale.evaluation.forecasts import Forecasts
 
 FEW_ROWS = 60
 
@@ -126,6 +128,24 @@ def volatility_regimes(volatility_B: npt.ArrayLike, training: npt.ArrayLike) -> 
         REGIMES[place] if np.isfinite(value) else ""
         for place, value in zip(place_B.tolist(), volatility.tolist(), strict=True)
     ]
+
+
+def regimes_of(validation: Forecasts, test: Forecasts, closes: Closes) -> list[str]:
+    """Regime of every test row, cut on the dates before validation begins.
+
+    Raises
+    ------
+    ValueError
+        If a row has no close.
+    """
+    volatility_TN = np.full(closes.close_TN.shape, np.nan)
+    for column in range(len(closes.symbols)):
+        traded = np.flatnonzero(~np.isnan(closes.close_TN[:, column]))
+        volatility_TN[traded, column] = realised_volatility(closes.close_TN[traded, column])
+    training_TN = volatility_TN[closes.date_T < validation.date_B.min()]
+    return volatility_regimes(
+        volatility_TN[closes.places(test.date_B, test.symbol_B)], training_TN.ravel()
+    )
 
 
 def _rank(name: str) -> tuple[int, str]:
