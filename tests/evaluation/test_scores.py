@@ -71,6 +71,25 @@ def test_rank_samples_are_scores_of_the_drawn_rows(rows, monkeypatch):
     assert found.precision_RS.shape == (1, 60)
 
 
+def test_samples_of_many_rows_are_of_rounded_forecasts():
+    rng = np.random.default_rng(0)
+    y = (rng.random(6000) < 0.3).astype(float)
+    p = np.clip(0.3 + 0.1 * (y - 0.3) + 0.1 * rng.normal(size=6000), 0.001, 0.999)
+    once = replace(
+        resample(np.arange(6000) // 6, mean_block=1.0, n_samples=1, seed=1),
+        weight_TS=np.ones((1000, 1)),
+    )
+
+    rounded = rank_samples(p, y, once, recalls=(0.5,), quantiles=(0.05,))
+    exact = rank_scores(p, y, np.ones((6000, 1)), recalls=(0.5,), quantiles=(0.05,))
+
+    assert rounded.auc_S != exact.auc_S
+    assert rounded.auc_S == pytest.approx(exact.auc_S, abs=0.001)
+    assert rounded.average_precision_S == pytest.approx(exact.average_precision_S, abs=0.005)
+    assert rounded.precision_RS[0] == pytest.approx(exact.precision_RS[0], abs=0.005)
+    assert rounded.quantile_QS[0] == pytest.approx(exact.quantile_QS[0], abs=0.001)
+
+
 def test_values_agree_with_the_scores_without_intervals(rows):
     p, y, drawn = rows
 
