@@ -88,7 +88,7 @@ def adaptive_intervals(
     date_B: IntArray,
     known_B: IntArray,
     coverage: float,
-    step: float = 0.02,
+    step: float = 0.01,
     memory: int | None = None,
 ) -> Intervals:
     """Adaptive conformal inference (Gibbs and Candès 2021), with labels that come late.

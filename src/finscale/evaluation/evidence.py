@@ -101,8 +101,9 @@ class Evidence:
     ----------
     n_rows, n_dates, n_symbols, first, last
         What was scored.
-    n_samples, mean_block, widening
-        Of the bootstrap; see `finscale.evaluation.bootstrap`.
+    n_samples, mean_block, comparison_block
+        Of the bootstrap: samples, and the block lengths, in dates, of the scores and of the
+        comparisons. Losses rise and fall with the market's volatility, their differences less so.
     best_budget, best_baseline
         Chosen on validation; the latter among the baselines that are not the volatility's.
     scores, recalibration, stability
@@ -129,7 +130,7 @@ class Evidence:
     confidence: float
     n_samples: int
     mean_block: float
-    widening: float
+    comparison_block: float
     budgets: tuple[str, ...]
     baselines: tuple[str, ...]
     references: tuple[str, ...]
@@ -155,7 +156,7 @@ def cell_evidence(
 ) -> Evidence:
     """Draw all the evidence on one cell.
 
-    One resampling of the test dates serves all scores and comparisons. What is chosen (the best
+    One resampling of the test dates serves all scores, another all comparisons. What is chosen (the best
     budget and baseline, calibration, thresholds) is chosen on validation. Regimes are cut on the
     dates before validation begins.
 
@@ -179,10 +180,12 @@ def cell_evidence(
     best_baseline = min(
         (name for name in baselines if name != volatility), key=validation.mean_loss, default=None
     )
-    resampling = _resample(test, inputs.horizon_bars, volatility, settings)
+    resampling = _resample(test, test.models, None, inputs.horizon_bars, settings)
+    compared = (*inputs.budgets, *baselines)
+    pairs = _resample(test, compared, volatility or best_baseline, inputs.horizon_bars, settings)
     closes = None if inputs.closes is None else grid_closes(inputs.closes)
     differences = tuple(
-        paired_difference(test.losses(budget), test.losses(baseline), resampling)
+        paired_difference(test.losses(budget), test.losses(baseline), pairs)
         for budget in inputs.budgets
         for baseline in baselines
     )
@@ -198,7 +201,7 @@ def cell_evidence(
         confidence=settings.confidence,
         n_samples=resampling.n_samples,
         mean_block=resampling.mean_block,
-        widening=resampling.widening,
+        comparison_block=pairs.mean_block,
         budgets=inputs.budgets,
         baselines=baselines,
         references=inputs.references,
@@ -216,8 +219,8 @@ def cell_evidence(
             for model in test.models
         },
         differences=differences,
-        superior_ability=_superior(test, inputs.budgets, (volatility, best_baseline), resampling),
-        confidence_set=_confidence_set(test, (*inputs.budgets, *baselines), resampling, settings),
+        superior_ability=_superior(test, inputs.budgets, (volatility, best_baseline), pairs),
+        confidence_set=_confidence_set(test, compared, pairs, settings),
         correction=_correct(differences, volatility, settings),
         recalibration={
             model: score_recalibrated(
@@ -252,21 +255,25 @@ def cell_evidence(
 
 
 def _resample(
-    test: Forecasts, horizon_bars: int, volatility: str | None, settings: EvidenceSettings
+    test: Forecasts,
+    models: tuple[str, ...],
+    benchmark: str | None,
+    horizon_bars: int,
+    settings: EvidenceSettings,
 ) -> Resampling:
-    loss_BM = np.column_stack([test.losses(model).loss_B for model in test.models])
-    series_BM = [loss_BM]
-    if volatility is not None:
-        series_BM.append(loss_BM - test.losses(volatility).loss_B[:, None])
+    """Draw test dates in blocks as long as the losses, or their differences, depend on the past."""
+    loss_BM = np.column_stack([test.losses(model).loss_B for model in models])
+    if benchmark is not None:
+        loss_BM -= test.losses(benchmark).loss_B[:, None]
     _, date_B, rows_T = np.unique(test.date_B, return_inverse=True, return_counts=True)
     # Rows come by date, so that each date's are a block.
     first_T = np.searchsorted(date_B, np.arange(rows_T.size))
-    mean_TM = np.add.reduceat(np.column_stack(series_BM), first_T, axis=0) / rows_T[:, None]
+    mean_TM = np.add.reduceat(loss_BM, first_T, axis=0) / rows_T[:, None]
     return resample(
         test.date_B,
         mean_block=block_length(mean_TM, horizon_bars=horizon_bars),
         n_samples=settings.n_bootstrap,
-        seed=derive_seed(settings.seed, "evidence"),
+        seed=derive_seed(settings.seed, "evidence", "losses" if benchmark is None else "pairs"),
         confidence=settings.confidence,
     )
 

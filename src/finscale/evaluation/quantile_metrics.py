@@ -191,7 +191,7 @@ def score_quantiles(
         below=tuple(share(2 + n_levels + k) for k in range(n_levels)),
         intervals=tuple(
             IntervalScores(
-                nominal=float(levels_Q[high] - levels_Q[low]),
+                nominal=round(float(levels_Q[high] - levels_Q[low]), 9),
                 coverage=share(first_pair + k),
                 width=mean(first_pair + len(pairs) + k),
             )

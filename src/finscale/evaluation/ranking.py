@@ -140,7 +140,7 @@ def _score_values(
 def _by_value_and_date(
     p_B: FloatArray, y_B: FloatArray, resampling: Resampling
 ) -> tuple[FloatArray, sparse.csr_array, sparse.csr_array]:
-    """Return distinct forecasts, descending, and how many rows and events have each on each date."""
+    """Return distinct forecasts, descending, and how many rows and events each has by date."""
     if p_B.size > _MOST_ROWS:
         bin_B = equal_count_bins(p_B, _N_BINS)
         count_K = np.maximum(np.bincount(bin_B, minlength=_N_BINS), 1)
