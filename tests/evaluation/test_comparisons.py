@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arch.bootstrap import SPA
+from arch.bootstrap import MCS, SPA
 from scipy.signal import lfilter
 
 from finscale.evaluation.bootstrap import block_length, resample
@@ -131,9 +131,9 @@ def test_confidence_set_keeps_the_best_and_its_equals_and_drops_the_rest():
     loss_TM = autocorrelated_losses(rng, 400, 4)
     loss_TM[:, 2] += 1.0
     loss_TM = np.column_stack([loss_TM, loss_TM[:, 0]])
-    drawn = resample(np.arange(400), mean_block=6.0, n_samples=50, seed=0)
+    drawn = resample(np.arange(400), mean_block=6.0, n_samples=400, seed=0)
 
-    found = model_confidence_set(as_losses(loss_TM), drawn, n_samples=400, seed=3)
+    found = model_confidence_set(as_losses(loss_TM), drawn)
 
     assert "m2" not in found.included
     assert {"m0", "m1", "m3", "m4"} == set(found.included)
@@ -141,10 +141,38 @@ def test_confidence_set_keeps_the_best_and_its_equals_and_drops_the_rest():
     assert max(found.p_values.values()) == 1.0
 
 
+def test_confidence_set_agrees_with_arch():
+    loss_TM = autocorrelated_losses(np.random.default_rng(14), 600, 5)
+    loss_TM += np.array([0.0, 0.0, 0.05, 0.1, 0.15])
+    drawn = resample(np.arange(600), mean_block=5.0, n_samples=3000, seed=0)
+    reference = MCS(loss_TM, size=0.05, reps=2000, block_size=5, method="R", seed=1)
+    reference.compute()
+
+    found = model_confidence_set(as_losses(loss_TM), drawn)
+
+    expected = reference.pvalues["Pvalue"]
+    assert 0.02 < np.median(expected) < 0.9
+    for model in range(5):
+        assert found.p_values[f"m{model}"] == pytest.approx(expected[model], abs=0.04)
+
+
+def test_the_best_of_equal_models_is_kept_at_the_rate_stated():
+    rng = np.random.default_rng(15)
+    all_kept = 0
+    for repetition in range(200):
+        loss_TM = autocorrelated_losses(rng, 300, 4)
+        length = block_length(loss_TM[:, 1:] - loss_TM[:, :1], horizon_bars=1)
+        drawn = resample(np.arange(300), mean_block=length, n_samples=200, seed=repetition)
+        all_kept += len(model_confidence_set(as_losses(loss_TM), drawn).included) == 4
+
+    # 95 in a hundred; fewer than 181 of 200 has a probability below 1% at 95%.
+    assert all_kept >= 181
+
+
 def test_confidence_set_of_one_model_is_that_model():
     drawn = resample(np.arange(30), mean_block=2.0, n_samples=5, seed=0)
 
-    found = model_confidence_set(as_losses(np.ones((30, 2))), drawn, seed=0)
+    found = model_confidence_set(as_losses(np.ones((30, 2))), drawn)
 
     assert found.included == ("m0", "m1")
 
@@ -163,4 +191,4 @@ def test_different_rows_are_refused():
     with pytest.raises(ValueError, match="no models"):
         superior_ability([], one, drawn)
     with pytest.raises(ValueError, match="no models"):
-        model_confidence_set([], drawn, seed=0)
+        model_confidence_set([], drawn)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -211,8 +209,3 @@ def test_a_validation_part_of_one_class_leaves_calibration_out(inputs):
     found = cell_evidence(replace(inputs, predictions=quiet), replace(SETTINGS, n_bootstrap=20))
 
     assert set(found.recalibration["2M"].values()) == {None}
-
-
-def test_evidence_needs_no_torch():
-    code = "import sys, finscale.evaluation.evidence; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from arch.bootstrap import MCS
 
 from finscale.evaluation.bootstrap import FloatArray, IntArray, Resampling
 from finscale.evaluation.estimate import Estimate
@@ -172,17 +171,14 @@ def superior_ability(
     )
 
 
-def model_confidence_set(
-    losses: Sequence[RowLosses],
-    resampling: Resampling,
-    *,
-    n_samples: int = 1000,
-    seed: int,
-) -> ConfidenceSet:
-    """Model confidence set (Hansen, Lunde and Nason 2011), range statistic, by `arch`.
+def model_confidence_set(losses: Sequence[RowLosses], resampling: Resampling) -> ConfidenceSet:
+    """Model confidence set by the range statistic (Hansen, Lunde and Nason 2011, section 3.1.2).
 
-    Models of equal losses are one model. Rows of a date are summed first, and blocks are as long
-    as the resampling's.
+    While models are left, the largest studentised difference between two of them is compared with
+    its distribution over the samples, centred, and the worse of the two is dropped; a model's
+    p-value is the largest up to its own step. ``arch.bootstrap.MCS`` does the same on draws of its
+    own; here the draws are those of the other comparisons, and are widened for few blocks. Models
+    of equal losses are one model.
 
     Raises
     ------
@@ -194,24 +190,38 @@ def model_confidence_set(
     loss_BM = _aligned(losses, resampling)
     twin_M = _first_twin(loss_BM)
     distinct = sorted(set(twin_M))
-    p_of = {distinct[0]: 1.0}
-    if len(distinct) > 1:
-        # Scaled so that the mean over dates is the mean over rows.
-        per_date = resampling.n_dates / loss_BM.shape[0]
-        result = MCS(
-            resampling.date_sums(loss_BM[:, distinct]) * per_date,
-            size=1.0 - resampling.confidence,
-            reps=n_samples,
-            block_size=round(resampling.mean_block),
-            method="R",
-            bootstrap="stationary",
-            seed=seed,
-        )
-        result.compute()
-        p_of = {distinct[int(k)]: float(p) for k, p in result.pvalues["Pvalue"].items()}
+    steps = _eliminate(
+        loss_BM[:, distinct].mean(axis=0),
+        resampling.means(loss_BM[:, distinct]),
+        resampling.widening,
+    )
+    p_of = {distinct[model]: p for model, p in steps.items()}
     p_values = {one.model: p_of[twin] for one, twin in zip(losses, twin_M, strict=True)}
     included = tuple(name for name, p in p_values.items() if p > 1.0 - resampling.confidence)
     return ConfidenceSet(resampling.confidence, included, p_values)
+
+
+def _eliminate(mean_M: FloatArray, drawn_SM: FloatArray, widening: float) -> dict[int, float]:
+    """Return the p-value of each model, worst first."""
+    gap_MM = mean_M[:, None] - mean_M
+    off_SM = drawn_SM - mean_M
+    off_SMM = off_SM[:, :, None] - off_SM[:, None, :]
+    # A difference that is the same in every sample is certain.
+    error_MM = np.maximum(np.sqrt(np.mean(off_SMM**2, axis=0)), _SAME_LOSS)
+    t_MM, drawn_t_SMM = gap_MM / error_MM, widening * off_SMM / error_MM
+    left = list(range(mean_M.size))
+    p_values: dict[int, float] = {}
+    p_value = 0.0
+    while len(left) > 1:
+        among = np.ix_(left, left)
+        highest_S = drawn_t_SMM[:, among[0], among[1]].max(axis=(1, 2))
+        statistic = t_MM[among].max()
+        here = float((1 + np.sum(highest_S >= statistic)) / (1 + highest_S.size))
+        p_value = max(p_value, here)
+        worse = left[int(np.unravel_index(t_MM[among].argmax(), t_MM[among].shape)[0])]
+        p_values[worse] = p_value
+        left.remove(worse)
+    return {**p_values, left[0]: 1.0}
 
 
 def _first_twin(loss_BM: npt.NDArray[np.float64]) -> list[int]:

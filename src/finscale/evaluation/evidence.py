@@ -156,9 +156,9 @@ def cell_evidence(
 ) -> Evidence:
     """Draw all the evidence on one cell.
 
-    One resampling of the test dates serves all scores, another all comparisons. What is chosen (the best
-    budget and baseline, calibration, thresholds) is chosen on validation. Regimes are cut on the
-    dates before validation begins.
+    One resampling of the test dates serves all scores, another all comparisons. What is chosen
+    (the best budget and baseline, calibration, thresholds) is chosen on validation. Regimes are
+    cut on the dates before validation begins.
 
     Raises
     ------
@@ -220,7 +220,9 @@ def cell_evidence(
         },
         differences=differences,
         superior_ability=_superior(test, inputs.budgets, (volatility, best_baseline), pairs),
-        confidence_set=_confidence_set(test, compared, pairs, settings),
+        confidence_set=model_confidence_set([test.losses(one) for one in compared], pairs)
+        if compared
+        else None,
         correction=_correct(differences, volatility, settings),
         recalibration={
             model: score_recalibrated(
@@ -291,22 +293,6 @@ def _superior(
         superior_ability(losses, test.losses(benchmark), resampling)
         for benchmark in benchmarks
         if benchmark is not None
-    )
-
-
-def _confidence_set(
-    test: Forecasts,
-    models: tuple[str, ...],
-    resampling: Resampling,
-    settings: EvidenceSettings,
-) -> ConfidenceSet | None:
-    if not models:
-        return None
-    return model_confidence_set(
-        [test.losses(model) for model in models],
-        resampling,
-        n_samples=settings.n_bootstrap,
-        seed=derive_seed(settings.seed, "confidence_set"),
     )
 
 
