@@ -207,7 +207,7 @@ def test_the_documented_street_is_the_tested_one() -> None:
 
 
 def test_the_reading_side_cannot_reach_torch() -> None:
-    packages = ("finscale.scaling", "finscale.report")
+    packages = ("finscale.evaluation", "finscale.scaling", "finscale.report")
     assert find_ways_to(SOURCES, packages, "torch") == []
     assert find_ways_to(SOURCES, ("finscale.models",), "torch") != []
 

@@ -1,1 +1,1 @@
-"""Scores of probability forecasts, and the form in which predictions are kept."""
+"""Scores of forecasts with intervals, comparisons, calibration, positions; the form they have."""

@@ -57,13 +57,7 @@ def reliability_curve(
         If the inputs are empty, of different lengths, outside their ranges, or ``n_bins < 1``.
     """
     p_B, y_B = check_forecasts(p_B, y_B)
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
-    _, value_of_row_B, copies_V = np.unique(p_B, return_inverse=True, return_counts=True)
-    first_V = np.cumsum(copies_V) - copies_V
-    # i + j + 1 = 2 i + copies; in integers, so that a rounding error never moves a row.
-    bin_of_value_V = n_bins * (2 * first_V + copies_V) // (2 * p_B.size)
-    bin_B = bin_of_value_V[value_of_row_B]
+    bin_B = equal_count_bins(p_B, n_bins)
     count_K = np.bincount(bin_B, minlength=n_bins)
     sum_p_K = np.bincount(bin_B, weights=p_B, minlength=n_bins)
     sum_y_K = np.bincount(bin_B, weights=y_B, minlength=n_bins)
@@ -72,6 +66,23 @@ def reliability_curve(
         for sum_p, sum_y, count in zip(sum_p_K, sum_y_K, count_K, strict=True)
         if count > 0
     ]
+
+
+def equal_count_bins(p_B: npt.NDArray[np.float64], n_bins: int) -> npt.NDArray[np.int64]:
+    """Bin of every row, in 0 … n_bins - 1, by the rule of `reliability_curve`.
+
+    Raises
+    ------
+    ValueError
+        If ``n_bins < 1``.
+    """
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
+    _, value_of_row_B, copies_V = np.unique(p_B, return_inverse=True, return_counts=True)
+    first_V = np.cumsum(copies_V) - copies_V
+    # i + j + 1 = 2 i + copies; in integers, so that a rounding error never moves a row.
+    bin_of_value_V = n_bins * (2 * first_V + copies_V) // (2 * p_B.size)
+    return np.asarray(bin_of_value_V[value_of_row_B], dtype=np.int64)
 
 
 def check_forecasts(

@@ -47,9 +47,20 @@ def log_loss(p_B: npt.ArrayLike, y_B: npt.ArrayLike) -> float:
     ValueError
         See `finscale.evaluation.calibration.check_forecasts`.
     """
+    return float(np.mean(row_log_loss(p_B, y_B)))
+
+
+def row_log_loss(p_B: npt.ArrayLike, y_B: npt.ArrayLike) -> FloatArray:
+    """Negative log-likelihood of each row in nats, clipped as in `log_loss`; shape (B,).
+
+    Raises
+    ------
+    ValueError
+        See `finscale.evaluation.calibration.check_forecasts`.
+    """
     p_B, y_B = check_forecasts(p_B, y_B)
     p_B = np.clip(p_B, EPS, 1.0 - EPS)
-    return float(-np.mean(special.xlogy(y_B, p_B) + special.xlog1py(1.0 - y_B, -p_B)))
+    return np.asarray(-(special.xlogy(y_B, p_B) + special.xlog1py(1.0 - y_B, -p_B)))
 
 
 def skill(log_loss: float, base_log_loss: float) -> float:

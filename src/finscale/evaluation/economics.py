@@ -1,0 +1,146 @@
+"""What the forecasts of a cell would have earned as positions: never the headline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from finscale.evaluation.backtest import Backtest, holding_returns, run_backtests
+from finscale.evaluation.bootstrap import FloatArray
+from finscale.evaluation.closes import Closes
+from finscale.evaluation.forecasts import Forecasts
+from finscale.evaluation.positions import (
+    decile_weights,
+    forecast_weights,
+    position_from_probability,
+    spread_evenly,
+)
+
+BUY_AND_HOLD = "buy_and_hold"
+
+# Fewer symbols than this on every date have no cross-section to speak of.
+_FEWEST_SYMBOLS = 10
+
+
+@dataclass(frozen=True)
+class Trading:
+    """How positions are traded.
+
+    Attributes
+    ----------
+    cost_bps
+        Cost of trading the full amount once, in hundredths of a per cent.
+    lag
+        Closes between the decision and the trade; see `finscale.evaluation.backtest`.
+    n_trials
+        Strategies tried, for the deflated Sharpe ratio.
+    """
+
+    cost_bps: float = 5.0
+    lag: int = 0
+    n_trials: int = 1
+
+
+@dataclass(frozen=True)
+class Economics:
+    """Backtests of a cell on its test dates.
+
+    Attributes
+    ----------
+    trading
+        Costs, lag and trials assumed.
+    timing
+        Buy and hold, and for each model ``MODEL/threshold`` (all or nothing) and
+        ``MODEL/proportional``, by rules chosen on validation.
+    cross_section
+        On panels ``MODEL/forecast_weighted`` and, from ten symbols up, ``MODEL/decile``; empty
+        where no date has ten.
+    """
+
+    trading: Trading
+    timing: tuple[Backtest, ...]
+    cross_section: tuple[Backtest, ...]
+
+
+def measure_economics(
+    validation: Forecasts,
+    test: Forecasts,
+    closes: Closes,
+    trading: Trading,
+    *,
+    volatility_baseline: str | None,
+    n_samples: int,
+    seed: int,
+    confidence: float,
+) -> Economics:
+    """Backtest every model of a cell.
+
+    Positions are decided at the close of each test date. Rules are chosen on validation rows, by
+    returns that are known on the first test date. Buy and hold owns every symbol that has a test
+    row on the date, in equal parts.
+
+    Raises
+    ------
+    ValueError
+        If a row has no close.
+    """
+    known = closes.up_to(test.date_B.min())
+    past_TN, past_return_TN = _grids(validation, known, trading.lag)
+    now_TN, return_TN = _grids(test, closes, trading.lag)
+    present_TN = _present(now_TN[test.models[0]])
+    timing = {BUY_AND_HOLD: spread_evenly(present_TN)}
+    for model in test.models:
+        for proportional in (False, True):
+            rule = position_from_probability(
+                past_TN[model],
+                past_return_TN,
+                cost_bps=trading.cost_bps,
+                proportional=proportional,
+            )
+            name = f"{model}/{'proportional' if proportional else 'threshold'}"
+            timing[name] = spread_evenly(rule.apply(now_TN[model]))
+    compared_with = [BUY_AND_HOLD]
+    if volatility_baseline is not None:
+        compared_with.append(f"{volatility_baseline}/threshold")
+    cross_section = {}
+    if np.nansum(present_TN, axis=1).max() >= _FEWEST_SYMBOLS:
+        for model in test.models:
+            cross_section[f"{model}/decile"] = decile_weights(now_TN[model])
+            cross_section[f"{model}/forecast_weighted"] = forecast_weights(now_TN[model])
+
+    def run(weights: dict[str, FloatArray], others: tuple[str, ...]) -> tuple[Backtest, ...]:
+        return run_backtests(
+            weights,
+            return_TN,
+            cost_bps=trading.cost_bps,
+            n_trials=trading.n_trials,
+            n_samples=n_samples,
+            seed=seed,
+            compared_with=others,
+            confidence=confidence,
+        )
+
+    return Economics(
+        trading=trading,
+        timing=run(timing, tuple(compared_with)),
+        cross_section=run(cross_section, ()) if cross_section else (),
+    )
+
+
+def _grids(
+    forecasts: Forecasts, closes: Closes, lag: int
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Return probabilities by model, and returns, on the dates of the forecasts."""
+    t_B, n_B = closes.places(forecasts.date_B, forecasts.symbol_B)
+    used, t_B = np.unique(t_B, return_inverse=True)
+    grids = {}
+    for model in forecasts.models:
+        p_TN = np.full((used.size, len(closes.symbols)), np.nan)
+        p_TN[t_B, n_B] = forecasts.of(model)
+        grids[model] = p_TN
+    return grids, holding_returns(closes.close_TN, lag=lag)[used]
+
+
+def _present(p_TN: FloatArray) -> FloatArray:
+    return np.where(np.isnan(p_TN), np.nan, 1.0)
