@@ -54,21 +54,21 @@ SETTINGS: dict[str, Any] = {
             "ff_ratio": [2],
         },
     },
-    "training": {"effective_batch": 128, "patience": 4, "min_delta": 0.0005, "precision": "fp32"},
+    "training": {"effective_batch": 200, "patience": 3, "min_delta": 0.0005, "precision": "fp32"},
     "search": {
         "n_trials": 2,
         "n_startup_trials": 2,
         "extremes_first": False,
         "pruner": "none",
         "space": {
-            "learning_rate": {"low": 1e-3, "high": 1e-2},
+            "learning_rate": {"low": 2e-3, "high": 2e-2},
             "dropout": [0.1, 0.3],
-            "warmup_steps": [5],
-            "epochs": [8],
+            "warmup_steps": [3],
+            "epochs": [6],
         },
     },
     "baselines": ["base_rate", "logistic_volatility"],
-    "scaling": {"n_bootstrap": 500},
+    "scaling": {"n_bootstrap": 400},
     "machine": {"device": "cpu", "n_threads": 1},
 }
 # What differs: where the rows come from, and how many of them are for training (about 600).
