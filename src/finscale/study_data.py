@@ -196,7 +196,7 @@ class SimulatedData(Source):
     seed: int = Field(default=1, ge=0, lt=2**31, description="of the law and the bars")
     volatility: float = Field(default=0.01, gt=0, le=0.1, description="of a day's log return")
     strength: float = Field(
-        default=0.5, gt=0, le=2, description="of what is planted, in standard deviations"
+        default=0.4, gt=0, le=2, description="of what is planted, in standard deviations"
     )
     memory_bars: int = Field(default=3, ge=1, le=250, description="bars that the law looks back on")
     order: int = Field(default=2, ge=2, le=6, description="interactions: factors of a product")

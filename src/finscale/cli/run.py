@@ -176,6 +176,11 @@ def _conclude(outcome: RunOutcome, *, as_json: bool) -> None:
         print_table(header, rows, n_left=2)
         for cell, verdict in outcome.summary["verdicts"].items():
             typer.echo(f"\n{cell}: {verdict['headline']}")
+            planted = outcome.summary["truth"].get(cell, {}).get("planted")
+            if planted is not None:
+                typer.echo(planted["sentence"])
+        for text in outcome.summary["alarms"]:
+            typer.echo(f"\nWARNING: {text}")
         typer.echo(f"\nreport: {outcome.directory.report}")
     if outcome.failures:
         names = ", ".join(outcome.failures)

@@ -13,6 +13,7 @@ from finscale.records import (
     EnsembleRecord,
     FinalRecord,
     Identity,
+    OracleRecord,
     Record,
     TrialRecord,
     append_record,
@@ -177,7 +178,7 @@ def _row(record: Record) -> dict[str, Any]:
         row["n_epochs"] = len(record.curve)
     if isinstance(record, TrialRecord):
         row["forced"] = "; ".join(record.forced)
-    if isinstance(record, FinalRecord | EnsembleRecord | BaselineRecord):
+    if isinstance(record, FinalRecord | EnsembleRecord | BaselineRecord | OracleRecord):
         for part in ("validation", "test"):
             scores = getattr(record.scores, part)
             row |= {f"{part}_loss": scores["log_loss"], f"{part}_skill": scores["skill"]}

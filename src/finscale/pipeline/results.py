@@ -12,6 +12,7 @@ from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
+from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
@@ -49,6 +50,8 @@ def write_report(
         stale=book.stale(),
         test_scorings=count_test_scorings(book.all),
     )
+    predictions = _predictions(prepared, directory, book)
+    summary["truth"] = describe_oracles(prepared, directory, scaling, predictions)
     page = render_report(
         ReportInput(
             study=prepared.study,
@@ -58,7 +61,7 @@ def write_report(
             data=data,
             environment=read_json(directory.environment),
             records=book.current,
-            predictions=_predictions(prepared, directory, book),
+            predictions=predictions,
         )
     )
     write_json_atomic(directory.summary, summary)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from finscale.dataset.canary import look_for_leaks
 from finscale.dataset.sources import keep_pins, pin_versions
 from finscale.errors import DataError, RunDirectoryError, StudyError
 from finscale.experiments import Experiment, code_hash
@@ -29,12 +30,14 @@ from finscale.pipeline.baselines import score_baselines
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.crew import Crew, threads_for
 from finscale.pipeline.monitor import monitored, require_fit_machine
+from finscale.pipeline.oracle import score_oracles
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
 from finscale.pipeline.results import fit_laws, read_failures, write_report
 from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
+from finscale.report.alarms import alarms
 from finscale.rundir import RunDirectory
 from finscale.search.leases import is_gone, this_worker
 from finscale.search.storage import open_storage
@@ -130,6 +133,7 @@ def run_study(
             with stop.listening():
                 if "evaluate" in stages:
                     score_baselines(prepared, directory, book, progress)
+                    score_oracles(prepared, directory, book, progress)
                 if n_workers > 1 or launcher is not None:
                     # Made here, or the workers would all make its tables at once.
                     with open_storage(study.storage or directory.storage):
@@ -254,12 +258,19 @@ def _write_inputs(
 ) -> None:
     """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
     write_text_atomic(directory.study, prepared.study.to_yaml())
-    cells = {name: cell.describe() for name, cell in prepared.cells.items()}
-    write_json_atomic(directory.data, prepared.market.describe() | {"cells": cells})
+    cells = {
+        name: cell.describe()
+        | {"canary": look_for_leaks(prepared.market, cell, prepared.study.seed).as_dict()}
+        for name, cell in prepared.cells.items()
+    }
+    data = prepared.market.describe() | {"cells": cells}
+    write_json_atomic(directory.data, data)
     for text in _data_warnings(prepared):
         progress.message(text)
     for text in _clipped(cells):
         progress.message(text)
+    for text in alarms(data):
+        progress.message(f"WARNING: {text}")
     for name, parts in book.stale().items():
         progress.message(
             f"{name}: earlier records were made with other {', '.join(parts)}; "

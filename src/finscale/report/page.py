@@ -21,6 +21,7 @@ from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
 from finscale.report.theme import display, template
+from finscale.report.truth import describe_truth
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.study import Study
 
@@ -33,6 +34,7 @@ _KINDS = {
     "no_evidence": "no evidence",
     "too_few_points": "too few points",
     "no_result": "no result yet",
+    "leak": "no conclusion",
 }
 
 
@@ -154,6 +156,7 @@ def _section(
         "chosen": _chosen(cell),
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
+        "truth": describe_truth(report.summary, cell["cell"]),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
     }
 

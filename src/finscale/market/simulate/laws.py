@@ -18,6 +18,8 @@ from finscale.study_data import SimulatedData
 
 # Slow enough that half of the weight of a long memory of 60 bars lies beyond the last 18.
 _MEMORY_DECAY = 0.6
+# Of the place of the close in its range, without a drift; simulated.
+_PLACE_VARIANCE = 0.37
 
 
 class NextSession(NamedTuple):
@@ -177,9 +179,9 @@ class Planted:
     def next(self) -> NextSession:
         push = self._settings.strength * self._score(self._memory)
         sigma = self._settings.volatility
-        return _one(0.0, sigma * float(np.exp(push))) if self._moves_volatility else _one(
-            sigma * push, sigma
-        )
+        if self._moves_volatility:
+            return _one(0.0, sigma * float(np.exp(push)))
+        return _one(sigma * push, sigma)
 
     def observe(self, session: Session, volume: float) -> None:
         self._memory.push(session, volume)
@@ -188,8 +190,7 @@ class Planted:
 def _short_memory(memory_bars: int) -> Score:
     """Return the weighted place of the close in the last bars, each weighing 0.6 of the next."""
     weight_L = 0.6 ** np.arange(memory_bars)
-    # The place of a driftless close has a variance of 0.39.
-    weight_L /= np.sqrt(0.39 * np.sum(weight_L**2))
+    weight_L /= np.sqrt(_PLACE_VARIANCE * np.sum(weight_L**2))
     return lambda memory: float(weight_L @ memory.place)
 
 
@@ -203,8 +204,8 @@ def _long_memory(memory_bars: int) -> Score:
 def _interactions(settings: SimulatedData, rng: np.random.Generator) -> Score:
     """Return a sum of products of signs, the j-th of weight 1/j.
 
-    A product has ``order`` factors, signs of the volume's surprise at different lags; those of the
-    first factor's are signs of the move. No single factor, and no product of fewer, says anything.
+    A product has ``order`` factors at different lags: the sign of a bar's move, and signs of the
+    volume's surprise. No single factor, and no product of fewer, says anything.
     A model that can hold more of the products does better (the quanta of Michaud et al. 2023).
     """
     order, n_terms, n_bars = settings.order, settings.n_terms, settings.memory_bars
@@ -234,7 +235,7 @@ def _teacher(settings: SimulatedData, rng: np.random.Generator) -> Score:
     centre, scale = float(usual.mean()), float(usual.std())
 
     def score(memory: _Memory) -> float:
-        inputs_I = np.concatenate([memory.place / np.sqrt(0.39), memory.volume])
+        inputs_I = np.concatenate([memory.place / np.sqrt(_PLACE_VARIANCE), memory.volume])
         return (float(raw(inputs_I)) - centre) / scale
 
     return score
