@@ -1,7 +1,10 @@
 """How often the laboratory finds something where there is nothing.
 
-python benchmarks/nulls.py record --repetitions 100   to docs/measured/nulls.json; goes on if stopped
+python benchmarks/nulls.py record --repetitions 100   run what is missing of them
 python benchmarks/nulls.py summary                    the rates of what is recorded so far
+
+Repetitions go to docs/measured/nulls.jsonl, a line each, and their rates to nulls.json; stopped at
+any moment, it goes on where it was.
 
 Two kinds of nothing: the labels of a real index (S&P 500 and NASDAQ in turn) in random order, and a
 random walk. A repetition is a whole study of six budgets through the pipeline: searched, trained

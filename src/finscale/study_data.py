@@ -205,7 +205,7 @@ class SimulatedData(Source):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """``SIM1``, ``SIM2``, …"""
+        """Names of the symbols: ``SIM1``, ``SIM2``, …."""
         return tuple(f"SIM{number}" for number in range(1, self.n_symbols + 1))
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What is known of a cell beyond its data: the true probabilities, or that there is nothing to find.
+"""What is known of a cell beyond its data: the true probabilities, or that there is nothing.
 
 Only of simulated markets and of shuffled labels; of a real market nobody knows.
 """

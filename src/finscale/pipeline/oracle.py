@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from finscale.dataset.cell import CellData
 from finscale.dataset.truth import true_probabilities
 from finscale.evaluation.predictions import read_predictions, write_predictions
 from finscale.evaluation.regret import best_possible_loss, regret
@@ -84,13 +83,12 @@ def describe_oracles(
         path = directory.oracle_predictions(name, fingerprint)
         if path.exists() and name in predictions:
             truth = read_predictions(path)
-            found[name] = _describe(prepared, name, truth, scaling.get(name), predictions[name])
+            found[name] = _describe(prepared, truth, scaling.get(name), predictions[name])
     return found
 
 
 def _describe(
     prepared: PreparedStudy,
-    name: str,
     truth: pl.DataFrame,
     judged: Mapping[str, Any] | None,
     predictions: pl.DataFrame,

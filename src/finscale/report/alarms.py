@@ -1,4 +1,4 @@
-"""What stands on top of the report: why no conclusion may be drawn, or what there is to conclude."""
+"""What stands on top of the report: why no conclusion may be drawn from it."""
 
 from __future__ import annotations
 

@@ -61,10 +61,11 @@ class RandomWalk:
         self._next = _one(0.0, settings.volatility)
 
     def next(self) -> NextSession:
+        """Return the law of the next session."""
         return self._next
 
     def observe(self, session: Session, volume: float) -> None:
-        pass
+        """Take no notice."""
 
 
 class Garch:
@@ -83,9 +84,11 @@ class Garch:
         self._omega = self._variance * (1.0 - self._a - self._g / 2.0 - self._b)
 
     def next(self) -> NextSession:
+        """Return the law of the next session."""
         return _one(0.0, float(np.sqrt(self._variance)))
 
-    def observe(self, session: Session, volume: float) -> None:
+    def observe(self, session: Session, volume: float) -> None:  # noqa: ARG002, a law's
+        """Take in a session."""
         move = float(session.close)
         weight = self._a + (self._g if move < 0.0 else 0.0)
         self._variance = self._omega + weight * move**2 + self._b * self._variance
@@ -95,7 +98,7 @@ class Regimes:
     """A hidden Markov chain of a calm and a wild state (Hamilton 1989), and its exact filter.
 
     Calm: 0.6 of the volatility and a small rise, left on 2% of days. Wild: 1.8 of the volatility
-    and a small fall, left on 5% of days. The filter reads the density of the whole bar in each state.
+    and a small fall, left on 5% of days. The filter reads the density of the whole bar in each.
     """
 
     n_components = 2
@@ -112,15 +115,12 @@ class Regimes:
         leave = 1 - self._STAY
         self._ahead_K = leave[::-1] / leave.sum()
 
-    @property
-    def moves_KK(self) -> FloatArray:
-        """Probability of moving from a state (row) to another."""
-        return self._moves_KK
-
     def next(self) -> NextSession:
+        """Return the law of the next session."""
         return NextSession(self._ahead_K, self._mean_K, self._sigma_K)
 
-    def observe(self, session: Session, volume: float) -> None:
+    def observe(self, session: Session, volume: float) -> None:  # noqa: ARG002, a law's
+        """Take in a session."""
         log_K = log_density(session, self._mean_K, self._sigma_K)
         now_K = self._ahead_K * np.exp(log_K - log_K.max())
         self._ahead_K = (now_K / now_K.sum()) @ self._moves_KK
@@ -177,6 +177,7 @@ class Planted:
         self._memory = _Memory.of(settings.memory_bars)
 
     def next(self) -> NextSession:
+        """Return the law of the next session."""
         push = self._settings.strength * self._score(self._memory)
         sigma = self._settings.volatility
         if self._moves_volatility:
@@ -184,6 +185,7 @@ class Planted:
         return _one(sigma * push, sigma)
 
     def observe(self, session: Session, volume: float) -> None:
+        """Take in a session."""
         self._memory.push(session, volume)
 
 
@@ -250,13 +252,18 @@ def make_law(settings: SimulatedData, rng: np.random.Generator) -> Law:
             return Garch(settings)
         case "regimes":
             return Regimes(settings)
+        case _:
+            moves_volatility = settings.market == "long_memory"
+            return Planted(settings, _score(settings, rng), moves_volatility=moves_volatility)
+
+
+def _score(settings: SimulatedData, rng: np.random.Generator) -> Score:
+    match settings.market:
         case "short_memory":
-            score = _short_memory(settings.memory_bars)
-            return Planted(settings, score, moves_volatility=False)
+            return _short_memory(settings.memory_bars)
         case "long_memory":
-            score = _long_memory(settings.memory_bars)
-            return Planted(settings, score, moves_volatility=True)
+            return _long_memory(settings.memory_bars)
         case "interactions":
-            return Planted(settings, _interactions(settings, rng), moves_volatility=False)
-        case "teacher":
-            return Planted(settings, _teacher(settings, rng), moves_volatility=False)
+            return _interactions(settings, rng)
+        case _:
+            return _teacher(settings, rng)
