@@ -19,6 +19,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,6 +35,7 @@ from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import code_hash
 from finscale.files import Ledger, read_json, write_text_atomic
 from finscale.pipeline.run import run_study
+from finscale.pipeline.work import Stage
 from finscale.study import Study
 from finscale.study_file import parse_study
 
@@ -41,6 +43,7 @@ MEASURED = Path(__file__).parents[1] / "docs" / "measured"
 LINES, RATES = MEASURED / "nulls.jsonl", MEASURED / "nulls.json"
 NULLS = ("shuffled_labels", "random_walk")
 STATED_RATE = 0.05
+STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit")
 
 SETTINGS: dict[str, Any] = {
     "name": "null",
@@ -102,8 +105,7 @@ def repeat(null: str, repetition: int) -> dict[str, Any]:
     started = time.perf_counter()
     study = study_of(null, repetition)
     with tempfile.TemporaryDirectory() as root:
-        stages = ("search", "train", "evaluate", "fit")
-        directory = run_study(study, Path(root) / "run", stages=stages).directory
+        directory = run_study(study, Path(root) / "run", stages=STAGES).directory
         [(cell, judged)] = read_json(directory.scaling).items()
         models = [
             read_predictions(directory.experiment(f"{point['budget']}_{cell}").predictions)
@@ -158,7 +160,7 @@ def paired_interval(difference: NDArray[np.float64]) -> tuple[float, float, floa
     return mean, mean - half, mean + half
 
 
-COUNTED = {
+COUNTED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "the loss falls with size (test)": lambda one: one["kind"]["test"] == "falls",
     "the loss rises with size (test)": lambda one: one["kind"]["test"] == "rises",
     "the loss falls with size (validation)": lambda one: one["kind"]["validation"] == "falls",

@@ -190,7 +190,7 @@ class SimulatedData(Source):
     """Bars drawn from a known law, so that the best possible loss is known."""
 
     source: Literal["simulated"]
-    market: MarketName = Field(description="the law; see docs/simulated_markets.md")
+    market: MarketName = Field(description="the law; see docs/decisions/0014")
     n_bars: int = Field(default=6000, ge=400, le=200_000, description="bars of each symbol")
     n_symbols: int = Field(default=1, ge=1, le=100, description="independent symbols of one law")
     seed: int = Field(default=1, ge=0, lt=2**31, description="of the law and the bars")

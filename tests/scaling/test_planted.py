@@ -19,7 +19,7 @@ def compared(
 ) -> dict[str, Any]:
     points = [
         Point(str(size), size, (loss - 1e-4, loss + 1e-4))
-        for size, loss in zip(sizes, losses, strict=False)
+        for size, loss in zip(SIZES, losses, strict=False)
     ]
     return compare_with_truth(
         points,

@@ -101,7 +101,7 @@ def _describe(
     by_run: dict[tuple[str, int | None], dict[str, dict[str, float]]] = {}
     for (model, seed, part), rows in joined.group_by("model", "seed", "part", maintain_order=True):
         losses = regret(rows["truth"], rows["probability"], rows["label"]).as_dict()
-        by_run.setdefault((str(model), seed), {})[str(part)] = losses  # type: ignore[arg-type]
+        by_run.setdefault((str(model), seed), {})[str(part)] = losses
     budgets = {} if judged is None else {p["budget"]: p["n_parameters"] for p in judged["points"]}
     seeds = {
         label: [
