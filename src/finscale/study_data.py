@@ -220,8 +220,6 @@ class SimulatedData(Source):
             raise ValueError(f"{', '.join(unread)}: not read by a market of {self.market}; remove")
         if self.market == "interactions" and self.order > self.memory_bars:
             raise ValueError("order: more factors than there are bars; give a larger memory_bars")
-        if self.time_scale != "daily":
-            raise ValueError("time_scale: the law is known of daily bars; remove it")
         return self
 
 

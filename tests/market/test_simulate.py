@@ -238,7 +238,6 @@ def test_elsewhere_longer_horizons_have_no_closed_form() -> None:
     [
         ({"market": "garch", "width": 8}, "width: not read by a market of garch"),
         ({"market": "interactions", "order": 4, "memory_bars": 3}, "more factors than there are"),
-        ({"market": "garch", "time_scale": "weekly"}, "known of daily bars"),
     ],
 )
 def test_settings_that_a_law_does_not_read_are_refused(changes: dict[str, Any], fault: str) -> None:

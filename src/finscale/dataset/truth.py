@@ -22,10 +22,10 @@ def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[n
     -------
     ndarray or None
         Rows stacked symbol after symbol, as in a cell; None where it is not known: real bars,
-        shuffled labels, or a law without a closed form at this horizon.
+        shuffled labels, bars made of several days, or a law without a closed form at this horizon.
     """
     data = study.data
-    if not isinstance(data, SimulatedData) or data.null != "none":
+    if not isinstance(data, SimulatedData) or (data.null, data.time_scale) != ("none", "daily"):
         return None
     found = [
         one.probability(task.threshold_frac, task.price, horizon_bars)

@@ -21,7 +21,7 @@ def simulated_market(settings: SimulatedData) -> tuple[SimulatedBars, ...]:
 
 def law_settings(settings: SimulatedData) -> SimulatedData:
     """Return the settings without what is done to the bars afterwards."""
-    return settings.model_copy(update={"context": (), "null": "none"})
+    return settings.model_copy(update={"context": (), "null": "none", "time_scale": "daily"})
 
 
 def load_simulated(settings: SimulatedData) -> tuple[SymbolBars, ...]:
@@ -35,7 +35,9 @@ def load_simulated(settings: SimulatedData) -> tuple[SymbolBars, ...]:
             provenance={
                 "source": "simulated",
                 "market": settings.market,
-                "settings": law.model_dump(mode="json", exclude={"source", "context", "null"}),
+                "settings": law.model_dump(
+                    mode="json", exclude={"source", "context", "null", "time_scale"}
+                ),
                 "prices": "as_given",
                 "repairs": [],
             },
