@@ -18,7 +18,7 @@ def describe_truth(summary: Mapping[str, Any], cell: str) -> dict[str, Any] | No
     if truth is None:
         return None
     best = [f"{truth['best_possible'][part]:.4f}" for part in _PARTS]
-    rows = [("best possible", best[0], "0", "0", best[1], "0", "0")]
+    rows: list[tuple[str, ...]] = [("best possible", best[0], "0", "0", best[1], "0", "0")]
     rows += [
         (display(model), *(_text(parts[part], name) for part in _PARTS for name in _COLUMNS))
         for model, parts in truth["regrets"].items()
