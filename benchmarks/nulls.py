@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy import special
 from scipy.stats import binomtest
@@ -34,6 +35,7 @@ from scipy.stats import binomtest
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import code_hash
 from finscale.files import Ledger, read_json, write_text_atomic
+from finscale.machine.environment import describe_environment
 from finscale.pipeline.run import run_study
 from finscale.pipeline.work import Stage
 from finscale.study import Study
@@ -217,9 +219,15 @@ def record(n_repetitions: int, n_workers: int) -> None:
 def write_rates() -> dict[str, Any]:
     """Write and return the rates of what is recorded."""
     lines = Ledger(LINES).read().records
+    environment = describe_environment(torch.device("cpu"), "")
     document = {
         "command": "python benchmarks/nulls.py record --repetitions 100",
         "stated_rate": STATED_RATE,
+        "machine": environment["cpu"],
+        "python": environment["python"],
+        "torch": environment["packages"]["torch"],
+        "settings": SETTINGS,
+        "data": DATA,
         "code": sorted({one["code"] for one in lines}),
         "rates": rates(lines),
     }
