@@ -21,6 +21,7 @@ def test_the_defaults_are_the_reference_study() -> None:
         "data": {
             "time_scale": "daily",
             "context": [],
+            "null": "none",
             "source": "bundled",
             "symbols": ["SP500"],
         },
@@ -106,6 +107,7 @@ def test_every_setting_can_be_given(tmp_path: Path) -> None:
         "repairs": [],
         "time_scale": "daily",
         "context": [],
+        "null": "none",
     }
     assert study.split.model_dump() == {
         "by": "date",
@@ -166,7 +168,16 @@ GRID = {"d_model": [8], "n_layers": [1], "n_heads": [1], "ff_ratio": [2, 4]}
 DATES: dict[str, Any] = {"split": SPLIT}
 FILE: dict[str, Any] = {"data": {"source": "file", "path": "/a.csv"}}
 CATALOG: dict[str, Any] = {"data": {"source": "catalog", "catalog": "/c", "symbols": ["S"]}}
-SOURCES = {"bundled": {"data": {"source": "bundled"}}, "file": FILE, "catalog": CATALOG}
+SIMULATED: dict[str, Any] = {
+    "data": {"source": "simulated", "market": "interactions", "memory_bars": 8}
+}
+TEACHER: dict[str, Any] = {"data": {"source": "simulated", "market": "teacher"}}
+SOURCES = {
+    "bundled": {"data": {"source": "bundled"}},
+    "file": FILE,
+    "catalog": CATALOG,
+    "simulated": SIMULATED,
+}
 OTHER_SERIES: dict[str, dict[str, Any]] = {
     "name": {"name": "vxn"},
     "kind": {"kind": "price"},
@@ -254,6 +265,27 @@ NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "data.catalog.catalog": (CATALOG, {"data": {**CATALOG["data"], "catalog": "/d"}}),
     "data.catalog.symbols": (CATALOG, {"data": {**CATALOG["data"], "symbols": ["T"]}}),
     "data.catalog.versions": (CATALOG, {"data": {**CATALOG["data"], "versions": {"S": 2}}}),
+    "data.simulated.source": (SIMULATED, {}),
+    "data.simulated.market": (SIMULATED, TEACHER),
+    **{
+        f"data.simulated.{name}": (SIMULATED, {"data": {**SIMULATED["data"], name: value}})
+        for name, value in {
+            "n_bars": 5000,
+            "n_symbols": 2,
+            "seed": 2,
+            "volatility": 0.02,
+            "strength": 0.3,
+            "memory_bars": 9,
+            "order": 3,
+            "n_terms": 2,
+        }.items()
+    },
+    "data.simulated.width": (TEACHER, {"data": {**TEACHER["data"], "width": 8}}),
+    # Labels have a hash of their own too.
+    **{
+        f"data.{source}.null": (base, {"data": {**base["data"], "null": "shuffled_labels"}})
+        for source, base in SOURCES.items()
+    },
     **{
         f"data.{source}.time_scale": (base, {"data": {**base["data"], "time_scale": "weekly"}})
         for source, base in SOURCES.items()

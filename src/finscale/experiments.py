@@ -37,10 +37,12 @@ _RESULT_SOURCES = source_files(
         "training",
         "windows.py",
     ),
-    # Downloading, keeping and checking data, and tables of the catalogue: a study reads the bars
-    # that come of it, and records their hash. A new module counts, until it is named here.
+    # Downloading, keeping and checking data, looking for leaks in them, and tables of the
+    # catalogue: a study reads the bars that come of it, and records their hash. A new module
+    # counts, until it is named here.
     but_not=NO_VALUES
     | {
+        "dataset/canary.py",
         "features/frame.py",
         "features/processed.py",
         "market/catalog.py",

@@ -223,7 +223,9 @@ def describe_outcome(record: Record) -> str:
         )
     if isinstance(record, SupplementaryRecord):
         return _describe_supplementary(record)
-    name = {"final": "final model", "ensemble": "seed average"}.get(record.kind, "baseline")
+    name = {"final": "final model", "ensemble": "seed average", "oracle": "true probabilities"}.get(
+        record.kind, "baseline"
+    )
     if isinstance(record, BaselineRecord):
         name = f"baseline {record.model}"
     if isinstance(record, FinalRecord):

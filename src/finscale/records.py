@@ -182,6 +182,18 @@ class BaselineRecord(CellRecord):
     scores: Scores
 
 
+ORACLE = "oracle"
+"""The name of the true probabilities among predictions."""
+
+
+class OracleRecord(CellRecord):
+    """The true probabilities of a simulated market, scored on the rows of a cell."""
+
+    kind: Literal["oracle"] = "oracle"
+    best_possible_loss: dict[str, float] = Field(description="mean entropy by part, nats")
+    scores: Scores
+
+
 class SupplementaryRecord(CellRecord, ModelFields):
     """A chosen architecture and recipe, trained beside an experiment's search and no part of it."""
 
@@ -202,7 +214,9 @@ class SupplementaryRecord(CellRecord, ModelFields):
     scores: Scores | None = Field(default=None, description="only if the test part was asked for")
 
 
-Record = TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord | SupplementaryRecord
+Record = (
+    TrialRecord | FinalRecord | EnsembleRecord | BaselineRecord | OracleRecord | SupplementaryRecord
+)
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 

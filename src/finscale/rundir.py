@@ -195,6 +195,10 @@ class RunDirectory:
         """Return where the baselines' predictions of a cell are, by the identity of its records."""
         return self.root / "baselines" / cell / f"{fingerprint}_predictions.parquet"
 
+    def oracle_predictions(self, cell: str, fingerprint: str) -> Path:
+        """Return where the true probabilities of a cell of a simulated market are."""
+        return self.root / "baselines" / cell / f"{fingerprint}_oracle.parquet"
+
     def require_usable(self) -> None:
         """Check that a run can be made or continued here, leaving nothing behind.
 

@@ -33,6 +33,16 @@ SeriesName = Annotated[str, AfterValidator(_series_name)]
 BundledSymbol = Literal["SP500", "NASDAQ"]
 TimeScale = Literal["daily", "2d", "3d", "5d", "weekly", "monthly"]
 Layout = Literal["auto", "yfinance", "stooq", "alphavantage", "yahoo", "plain"]
+MarketName = Literal[
+    "random_walk",
+    "garch",
+    "gjr",
+    "short_memory",
+    "long_memory",
+    "interactions",
+    "teacher",
+    "regimes",
+]
 RepairName = Literal[
     "drop_missing",
     "fill_volume",
@@ -117,6 +127,10 @@ class Source(Settings):
     context: tuple[ContextSeries, ...] = Field(
         default=(), description="other series, joined as of the same close"
     )
+    null: Literal["none", "shuffled_labels"] = Field(
+        default="none",
+        description="shuffled_labels: labels in random order, so that there is nothing to find",
+    )
 
     @model_validator(mode="after")
     def _no_series_twice(self) -> Self:
@@ -159,4 +173,54 @@ class CatalogData(Source):
     )
 
 
-DataSettings = BundledData | FileData | CatalogData
+# Which settings of a simulated market each law reads, beside those that all do.
+_READ_BY: dict[MarketName, frozenset[str]] = {
+    "random_walk": frozenset(),
+    "garch": frozenset(),
+    "gjr": frozenset(),
+    "regimes": frozenset(),
+    "short_memory": frozenset({"strength", "memory_bars"}),
+    "long_memory": frozenset({"strength", "memory_bars"}),
+    "interactions": frozenset({"strength", "memory_bars", "order", "n_terms"}),
+    "teacher": frozenset({"strength", "memory_bars", "width"}),
+}
+
+
+class SimulatedData(Source):
+    """Bars drawn from a known law, so that the best possible loss is known."""
+
+    source: Literal["simulated"]
+    market: MarketName = Field(description="the law; see docs/decisions/0014")
+    n_bars: int = Field(default=6000, ge=400, le=200_000, description="bars of each symbol")
+    n_symbols: int = Field(default=1, ge=1, le=100, description="independent symbols of one law")
+    seed: int = Field(default=1, ge=0, lt=2**31, description="of the law and the bars")
+    volatility: float = Field(default=0.01, gt=0, le=0.1, description="of a day's log return")
+    strength: float = Field(
+        default=0.4, gt=0, le=2, description="of what is planted, in standard deviations"
+    )
+    memory_bars: int = Field(default=3, ge=1, le=250, description="bars that the law looks back on")
+    order: int = Field(default=2, ge=2, le=6, description="interactions: factors of a product")
+    n_terms: int = Field(default=1, ge=1, le=1000, description="interactions: products")
+    width: PositiveInt = Field(default=16, description="teacher: hidden units")
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbols: ``SIM1``, ``SIM2``, …."""
+        return tuple(f"SIM{number}" for number in range(1, self.n_symbols + 1))
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        some = frozenset().union(*_READ_BY.values())
+        unread = [
+            name
+            for name in sorted(some - _READ_BY[self.market])
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if unread:
+            raise ValueError(f"{', '.join(unread)}: not read by a market of {self.market}; remove")
+        if self.market == "interactions" and self.order > self.memory_bars:
+            raise ValueError("order: more factors than there are bars; give a larger memory_bars")
+        return self
+
+
+DataSettings = BundledData | FileData | CatalogData | SimulatedData

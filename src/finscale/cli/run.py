@@ -305,6 +305,11 @@ def _print_outcome(outcome: RunOutcome, *, as_json: bool, with_results: bool) ->
                 typer.echo(f"\nCAUTION: stale records are included: {line}")
             for cell, verdict in outcome.summary["verdicts"].items():
                 typer.echo(f"\n{cell}: {verdict['headline']}")
+                planted = outcome.summary["truth"].get(cell, {}).get("planted")
+                if planted is not None:
+                    typer.echo(planted["sentence"])
+            for text in outcome.summary["alarms"]:
+                typer.echo(f"\nWARNING: {text}")
             typer.echo(f"\nreport: {outcome.directory.report}")
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.dataset.market import Market, SymbolMarket
+from finscale.dataset.truth import shuffle_labels
 from finscale.errors import SplitError, StudyError
 from finscale.files import hash_bytes
 from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out, walk_forward
@@ -245,6 +246,11 @@ class _CellRows:
         """Stack and label the rows of all symbols."""
         task = get_task(cell.task)
         labels = [label_rows(one.bars, task, cell.horizon_bars) for one in market.symbols]
+        if study.data.null == "shuffled_labels":
+            labels = [
+                shuffle_labels(own, cell.horizon_bars, study.seed, one.symbol)
+                for own, one in zip(labels, market.symbols, strict=True)
+            ]
         offsets = np.cumsum([0, *(len(one.bars) for one in market.symbols)])
         return _CellRows(study, market, cell, task, offsets, np.concatenate(labels))
 

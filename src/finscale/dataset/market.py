@@ -57,6 +57,8 @@ class Market:
         Where the bars come from.
     context
         The series joined to them.
+    null
+        ``"shuffled_labels"`` where labels are in random order, else ``"none"``.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Market:
     time_scale: str
     context: tuple[JoinedSeries, ...]
     symbols: tuple[SymbolMarket, ...]
+    null: str = "none"
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -76,6 +79,7 @@ class Market:
             "name": self.name,
             "tier": self.tier,
             "time_scale": self.time_scale,
+            "null": self.null,
             "context": [one.settings.name for one in self.context],
             "context_series": [one.describe() for one in self.context],
             "feature_names": list(self.feature_names),
@@ -130,6 +134,7 @@ def load_market(study: Study) -> Market:
         time_scale=study.data.time_scale,
         context=series.context,
         symbols=symbols,
+        null=study.data.null,
     )
 
 

@@ -15,6 +15,7 @@ from finscale.market.context import join_series
 from finscale.market.names import bars_name
 from finscale.market.sources.bundled import load_bundled
 from finscale.market.sources.file import load_file
+from finscale.market.sources.simulated import load_simulated
 from finscale.market.symbol_bars import Finding, SymbolBars
 from finscale.market.timescale import resample
 from finscale.study import Study
@@ -24,6 +25,7 @@ from finscale.study_data import (
     DataSettings,
     FileData,
     FileReading,
+    SimulatedData,
 )
 
 # How findings and errors about files name what can be done: as options of the command line.
@@ -94,6 +96,8 @@ def load_bars(data: DataSettings) -> tuple[SymbolBars, ...]:
                 catalog.load_bars(bars_name(symbol), data.versions.get(symbol))[0]
                 for symbol in data.symbols
             )
+        case SimulatedData():
+            return load_simulated(data)
         case _:
             return tuple(load_bundled(symbol) for symbol in data.symbols)
 
@@ -105,6 +109,8 @@ def describe_source(data: DataSettings) -> str:
             return data.path.name
         case CatalogData():
             return f"catalogue {data.catalog.name}"
+        case SimulatedData():
+            return f"simulated {data.market.replace('_', ' ')}"
         case _:
             return f"bundled {', '.join(data.symbols)}"
 

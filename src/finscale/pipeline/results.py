@@ -15,6 +15,7 @@ from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.imported.record import read_imported
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import held_predictions
+from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.selection import Selection
 from finscale.records import EnsembleRecord
@@ -91,6 +92,8 @@ def write_report(
         coverage=tried,
         included_stale=selection.included_stale,
     )
+    predictions = _predictions(prepared, directory, book)
+    summary["truth"] = describe_oracles(prepared, directory, scaling["cells"], predictions)
     page = render_report(
         ReportInput(
             study=prepared.study,
@@ -101,7 +104,7 @@ def write_report(
             data=data,
             environment=read_json(directory.environment),
             records=book.current,
-            predictions=_predictions(prepared, directory, book),
+            predictions=predictions,
             coverage=tried,
             imported=read_imported(directory.imported),
         )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from finscale.dataset.canary import look_for_leaks
 from finscale.dataset.sources import keep_pins, pin_versions
 from finscale.errors import DataError, RunDirectoryError, StudyError
 from finscale.experiments import Experiment, code_hash
@@ -35,6 +36,7 @@ from finscale.pipeline.changes import describe_stale
 from finscale.pipeline.crew import Crew, gather_crew
 from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_rows
 from finscale.pipeline.monitor import monitored, require_fit_machine
+from finscale.pipeline.oracle import score_oracles
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
 from finscale.pipeline.results import fit_laws, read_failures, write_report
@@ -43,6 +45,7 @@ from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
 from finscale.records import Record
+from finscale.report.alarms import alarms
 from finscale.rundir import RunDirectory
 from finscale.search.processes import is_gone, this_worker
 from finscale.search.storage import open_storage
@@ -192,6 +195,7 @@ def _make_results(
     """Search, train and evaluate here or with a crew; return what failed."""
     if "evaluate" in stages:
         score_baselines(prepared, directory, book, progress)
+        score_oracles(prepared, directory, book, progress)
     if crew is None:
         make_worker = partial(Worker, book=book, stages=stages, chosen=chosen, should_stop=stop)
         return _work(make_worker, prepared, directory, stop, progress)
@@ -317,8 +321,17 @@ def _write_inputs(
     """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
     write_text_atomic(directory.study, prepared.study.to_yaml())
     described = prepared.describe_data()
-    cells = described["cells"]
-    write_json_atomic(directory.data, described)
+    cells = {
+        name: one
+        | {
+            "canary": look_for_leaks(
+                prepared.market, prepared.cells[name], prepared.study.seed
+            ).as_dict()
+        }
+        for name, one in described["cells"].items()
+    }
+    data = described | {"cells": cells}
+    write_json_atomic(directory.data, data)
     basis = prepared.basis(described)
     keep_basis(directory, basis)
     hashes = {name: cell["data_hash"] for name, cell in cells.items()}
@@ -327,6 +340,8 @@ def _write_inputs(
         progress.message(text)
     for text in _clipped(cells):
         progress.message(text)
+    for text in alarms(data):
+        progress.message(f"WARNING: {text}")
     for name, (old, new) in book.stale().items():
         changes = ", ".join(one.text for one in explain(directory, old, new, basis))
         progress.message(

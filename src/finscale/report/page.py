@@ -33,6 +33,7 @@ from finscale.report.selection import (
 )
 from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
+from finscale.report.truth import describe_truth
 from finscale.scaling.ledger import BASE_RATE, by_cell, finals_by_budget
 from finscale.search.coverage import Coverage
 from finscale.study import Study
@@ -46,6 +47,7 @@ _KINDS = {
     "no_evidence": "no evidence",
     "too_few_points": "too few points",
     "no_result": "no result yet",
+    "leak": "no conclusion",
 }
 
 
@@ -194,6 +196,7 @@ def _section(
         "chosen": _chosen(cell),
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
+        "truth": describe_truth(report.summary, cell["cell"]),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
     }

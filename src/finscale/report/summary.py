@@ -9,6 +9,7 @@ from typing import Any
 from finscale.evaluation.metrics import hindsight_skill
 from finscale.ladder.budgets import parse_budget
 from finscale.records import BaselineRecord, Record
+from finscale.report.alarms import alarms, leak_alarm
 from finscale.report.budget_summary import both_parts, summarise_budget
 from finscale.report.supplementary import supplementary_summary
 from finscale.scaling.ledger import (
@@ -80,6 +81,7 @@ def build_summary(
     Returns
     -------
     dict
+        ``alarms`` says what has to be known before anything else: leaks, and a null run.
         ``verdicts`` holds a headline for each cell, of the test part, and its cautions. ``cells``
         is a list with, for each cell, its ``baselines`` and ``budgets``. A budget holds the metrics
         of its winner in three forms:
@@ -124,7 +126,15 @@ def build_summary(
         "question": QUESTION,
         "n_experiments": status.total(),
         "n_complete": status["complete"],
-        "verdicts": {cell["cell"]: _verdict(cell, scaling.get(cell["cell"])) for cell in cells},
+        "alarms": alarms(data),
+        "verdicts": {
+            cell["cell"]: _verdict(
+                cell,
+                scaling.get(cell["cell"]),
+                leak_alarm(data.get("cells", {}).get(cell["cell"], {})),
+            )
+            for cell in cells
+        },
         "cells": cells,
         "supplementary": supplementary_summary(records),
         "failures": dict(failures),
@@ -161,8 +171,18 @@ def summary_table(summary: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tup
     return HEADER, rows
 
 
-def _verdict(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[str, Any]:
+def _verdict(
+    cell: Mapping[str, Any], judged: Mapping[str, Any] | None, leak: str
+) -> dict[str, Any]:
     """Return the headline of one cell, that of the test part, and what weakens it."""
+    found = _found(cell, judged)
+    if not leak:
+        return found
+    headline = f"{leak[:1].upper()}{leak[1:]}. The figures would read: {found['headline']}"
+    return found | {"kind": "leak", "headline": headline}
+
+
+def _found(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[str, Any]:
     error = NO_FINALS if judged is None else judged["error"]
     if judged is None or error is not None:
         headline = f"No verdict: {error}."

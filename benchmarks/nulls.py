@@ -1,0 +1,253 @@
+"""How often the laboratory finds something where there is nothing.
+
+python benchmarks/nulls.py record --repetitions 100   run what is missing of them
+python benchmarks/nulls.py summary                    the rates of what is recorded so far
+
+Repetitions go to docs/measured/nulls.jsonl, a line each, and their rates to nulls.json; stopped at
+any moment, it goes on where it was.
+
+Two kinds of nothing: the labels of a real index (S&P 500 and NASDAQ in turn) in random order, and a
+random walk. A repetition is a whole study of six budgets through the pipeline: searched, trained
+with three seeds each, scored, and judged. Counted is how often the verdict on test says that the
+loss falls with size, and how often a model would be said to beat the baselines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy import special
+from scipy.stats import binomtest
+
+from finscale.evaluation.predictions import read_predictions
+from finscale.experiments import code_hash
+from finscale.files import Ledger, read_json, write_text_atomic
+from finscale.machine.environment import describe_environment
+from finscale.pipeline.run import run_study
+from finscale.pipeline.work import Stage
+from finscale.study import Study
+from finscale.study_file import parse_study
+
+MEASURED = Path(__file__).parents[1] / "docs" / "measured"
+LINES, RATES = MEASURED / "nulls.jsonl", MEASURED / "nulls.json"
+NULLS = ("shuffled_labels", "random_walk")
+STATED_RATE = 0.05
+STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit")
+
+SETTINGS: dict[str, Any] = {
+    "name": "null",
+    "horizons": [1],
+    "windows": {"context_length": 20},
+    "patches": {"patch_length": 4, "patch_stride": 4},
+    "ladder": {
+        "budgets": ["500", "1K", "2K", "4K", "8K", "16K"],
+        "tolerance_frac": 0.3,
+        "grid": {
+            "d_model": [2, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40],
+            "n_layers": [1, 2],
+            "n_heads": [1, 2],
+            "ff_ratio": [2],
+        },
+    },
+    "training": {"effective_batch": 200, "patience": 3, "min_delta": 0.0005, "precision": "fp32"},
+    "search": {
+        "n_trials": 2,
+        "n_startup_trials": 2,
+        "extremes_first": False,
+        "pruner": "none",
+        "space": {
+            "learning_rate": {"low": 2e-3, "high": 2e-2},
+            "dropout": [0.1, 0.3],
+            "warmup_steps": [3],
+            "epochs": [6],
+        },
+    },
+    "baselines": ["base_rate", "logistic_volatility"],
+    "scaling": {"n_bootstrap": 400},
+    "machine": {"device": "cpu", "n_threads": 1},
+}
+# What differs: where the rows come from, and how many of them are for training (about 600).
+DATA: dict[str, dict[str, Any]] = {
+    "shuffled_labels": {
+        "data": {"source": "bundled", "null": "shuffled_labels"},
+        "split": {"by": "fraction", "train_frac": 0.125, "validation_frac": 0.075},
+    },
+    "random_walk": {
+        "data": {"source": "simulated", "market": "random_walk", "n_bars": 1875},
+        "split": {"by": "fraction", "train_frac": 0.375, "validation_frac": 0.225},
+    },
+}
+
+
+def study_of(null: str, repetition: int) -> Study:
+    """Return the study of one repetition; its data, or their order, are drawn from its number."""
+    settings = SETTINGS | json.loads(json.dumps(DATA[null])) | {"seed": repetition}
+    if null == "random_walk":
+        settings["data"]["seed"] = repetition
+    else:
+        settings["data"]["symbols"] = [("SP500", "NASDAQ")[repetition % 2]]
+    return parse_study(settings)
+
+
+def repeat(null: str, repetition: int) -> dict[str, Any]:
+    """Run one repetition and return what it said."""
+    started = time.perf_counter()
+    study = study_of(null, repetition)
+    with tempfile.TemporaryDirectory() as root:
+        directory = run_study(study, Path(root) / "run", stages=STAGES).directory
+        [(cell, judged)] = read_json(directory.scaling).items()
+        models = [
+            read_predictions(directory.experiment(f"{point['budget']}_{cell}").predictions)
+            for point in judged["points"]
+        ]
+        [baselines] = (directory.root / "baselines" / cell).glob("*_predictions.parquet")
+        chosen = min(judged["points"], key=lambda one: np.mean(one["losses"]["validation"]))
+        frames = pl.concat([*models, read_predictions(baselines)])
+    losses = {
+        name: row_losses(frames, name)
+        for name in (chosen["budget"], "base_rate", judged["best_baseline"])
+    }
+    against = {
+        name: paired_interval(losses[chosen["budget"]] - losses[name])
+        for name in ("base_rate", judged["best_baseline"])
+    }
+    verdict = judged["test"]
+    return {
+        "uid": f"{null}/{repetition}",
+        "null": null,
+        "repetition": repetition,
+        "code": code_hash()[:12],
+        "duration_s": round(time.perf_counter() - started, 2),
+        "kind": {part: judged[part]["kind"] for part in ("validation", "test")},
+        "delta_aicc": verdict["delta_aicc"],
+        "difference": verdict["intervals"][-1]["loss_difference"],
+        "losses": {one["budget"]: one["losses"]["test"] for one in judged["points"]},
+        "n_beating_base": verdict["n_beating_base"],
+        "n_beating_baseline": verdict["n_beating_baseline"],
+        "against": against,
+        "beats": {name: bool(high < 0.0) for name, (_, _, high) in against.items()},
+    }
+
+
+def row_losses(frames: pl.DataFrame, model: str) -> NDArray[np.float64]:
+    """Return the loss on every test row, in nats, of a model's seed average or of a baseline."""
+    rows = frames.filter(
+        (pl.col("model") == model) & (pl.col("part") == "test") & pl.col("seed").is_null()
+    ).sort("row")
+    p, y = rows["probability"].to_numpy(), rows["label"].to_numpy()
+    return np.asarray(-special.xlogy(y, p) - special.xlog1py(1 - y, -p))
+
+
+def paired_interval(difference: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the mean of paired loss differences and its 95% interval.
+
+    At a horizon of one bar labels do not overlap, so rows are taken as independent. This is the
+    one place to replace where a comparison of the laboratory's own is to be measured.
+    """
+    mean = float(difference.mean())
+    half = 1.96 * float(difference.std(ddof=1)) / float(np.sqrt(len(difference)))
+    return mean, mean - half, mean + half
+
+
+COUNTED: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "the loss falls with size (test)": lambda one: one["kind"]["test"] == "falls",
+    "the loss rises with size (test)": lambda one: one["kind"]["test"] == "rises",
+    "the loss falls with size (validation)": lambda one: one["kind"]["validation"] == "falls",
+    "beats the base rate and the best baseline, paired 95% interval below 0": lambda one: all(
+        one["beats"].values()
+    ),
+    "beats the base rate, paired 95% interval below 0": lambda one: one["beats"]["base_rate"],
+    "some budget's mean loss below the base rate and the best baseline, no interval": lambda one: (
+        min(one["n_beating_base"], one["n_beating_baseline"]) > 0
+    ),
+}
+
+
+def rates(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how often each finding was made, with exact (Clopper-Pearson) 95% intervals."""
+    found: dict[str, Any] = {}
+    for null in (*NULLS, "both"):
+        own = [one for one in lines if null in (one["null"], "both")]
+        if not own:
+            continue
+        found[null] = {"n_repetitions": len(own)}
+        for name, is_found in COUNTED.items():
+            result = binomtest(sum(bool(is_found(one)) for one in own), len(own))
+            low, high = result.proportion_ci(confidence_level=0.95, method="exact")
+            found[null][name] = {
+                "n": int(result.k),
+                "rate": round(result.k / result.n, 4),
+                "low": round(float(low), 4),
+                "high": round(float(high), 4),
+                "above_stated": bool(low > STATED_RATE),
+            }
+    return found
+
+
+def record(n_repetitions: int, n_workers: int) -> None:
+    """Run what is missing, a line each, and write the rates after every one."""
+    os.nice(15)
+    ledger = Ledger(LINES)
+    done = {one["uid"] for one in ledger.read().records}
+    wanted = [
+        (null, repetition)
+        for repetition in range(1, n_repetitions + 1)
+        for null in NULLS
+        if f"{null}/{repetition}" not in done
+    ]
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(repeat, *one) for one in wanted]):
+            line = future.result()
+            ledger.append(line)
+            print(line["uid"], line["kind"]["test"], line["beats"], f"{line['duration_s']} s")
+            write_rates()
+
+
+def write_rates() -> dict[str, Any]:
+    """Write and return the rates of what is recorded."""
+    lines = Ledger(LINES).read().records
+    environment = describe_environment(torch.device("cpu"), "")
+    document = {
+        "command": "python benchmarks/nulls.py record --repetitions 100",
+        "stated_rate": STATED_RATE,
+        "machine": environment["cpu"],
+        "python": environment["python"],
+        "torch": environment["packages"]["torch"],
+        "settings": SETTINGS,
+        "data": DATA,
+        "code": sorted({one["code"] for one in lines}),
+        "rates": rates(lines),
+    }
+    write_text_atomic(RATES, json.dumps(document, indent=1) + "\n")
+    return document
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("--repetitions", type=int, default=100)
+    recording.add_argument("--workers", type=int, default=2)
+    commands.add_parser("summary")
+    options = parser.parse_args()
+    if options.command == "record":
+        record(options.repetitions, options.workers)
+    print(json.dumps(write_rates(), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Markets made by a known law, so that the best possible loss is known."""
