@@ -117,8 +117,8 @@ def test_every_law_by_its_name() -> None:
         "data-constrained": {"n": n, "d": d, "unique_d": d / 2, "bootstrap": 0},
     }
     assert set(given) == set(LAW_OF)
-    for name, settings in given.items():
-        fitted = fit_law(law=name, loss=loss, **settings)
+    for name, options in given.items():
+        fitted = fit_law(law=name, loss=loss, **options)
         assert fitted.as_dict()["law"] == name
         assert fitted.law is LAW_OF[name]
     assert fit_law(law=PowerLaw, x=n, loss=loss, bootstrap=0).law is PowerLaw
