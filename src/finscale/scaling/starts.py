@@ -49,7 +49,9 @@ def grid_candidates(form: Form, problem: Problem) -> tuple[FloatArray, FloatArra
     basis_GTP = _basis(form, problem.signs, theta_GK) / unit_P
     amplitude_GT = nonnegative(basis_GTP, loss_P / unit_P, weight_GP)
     theta_GK = _with_amplitudes(form, theta_GK, amplitude_GT, loss_P)
-    for _ in range(_N_REWEIGHTINGS):
+    # Least squares in terms that do not move are solved already.
+    solved = form.is_linear and problem.objective.kind != "huber"
+    for _ in range(0 if solved else _N_REWEIGHTINGS):
         if not form.is_linear:
             basis_GTP = _basis(form, problem.signs, theta_GK) / unit_P
         irls_GP = np.ones_like(weight_GP)
