@@ -19,7 +19,7 @@ from finscale.scaling.forms import Form, make_form
 from finscale.scaling.laws import Constant, Law, short_name
 from finscale.scaling.newton import minimise
 from finscale.scaling.objective import FloatArray, Objective, Problem, jacobian
-from finscale.scaling.starts import grid_candidates, spread
+from finscale.scaling.starts import N_STARTS, N_STARTS_NONLINEAR, grid_candidates, spread
 
 # Beyond these a power of the value is no number any more, and nothing that is measured lies there.
 _SMALLEST, _LARGEST = 1e-50, 1e50
@@ -248,7 +248,7 @@ def _branch(
     target_SP, weight_SP = objective.target(loss_P)[None], np.ones((1, loss_P.size))
     problem = Problem(form, signs, target_SP, weight_SP, objective)
     grid_GK, _ = grid_candidates(form, problem)
-    starts_GK = spread(grid_GK)
+    starts_GK = spread(grid_GK, N_STARTS if form.is_linear else N_STARTS_NONLINEAR)
     ends = minimise(problem, starts_GK, form.lower_K, form.upper_K)
     best = int(np.argmin(ends.value_S))
     value = float(ends.value_S[best])

@@ -18,6 +18,9 @@ from finscale.scaling.objective import FloatArray, Problem, residuals, values
 N_STARTS = 8
 """Starts that are polished, per kind of law."""
 
+N_STARTS_NONLINEAR = 24
+"""The same for laws with parameters that are neither amplitudes nor exponents: more valleys."""
+
 _N_REWEIGHTINGS = 4
 _RIDGE = 1e-12
 
@@ -39,31 +42,45 @@ def grid_candidates(form: Form, problem: Problem) -> tuple[FloatArray, FloatArra
     theta_GK = form.shape_grid()
     target_P = problem.target_SP[0]
     loss_P = np.exp(target_P) if problem.objective.on_log else target_P
-    terms = form.terms(theta_GK)
-    shape_GP = (len(theta_GK), loss_P.size)
     # On the log the relative residual counts, else the plain one.
     unit_P = loss_P if problem.objective.on_log else np.ones_like(loss_P)
-    basis_GTP = np.stack(
-        [
-            sign * np.broadcast_to(np.exp(term.log_value), shape_GP) / unit_P
-            for sign, term in zip(problem.signs, terms, strict=True)
-        ],
-        axis=1,
-    )
-    weight_GP = np.broadcast_to(problem.weight_SP, shape_GP)
     grid = replace(problem, form=form)
+    weight_GP = np.broadcast_to(problem.weight_SP, (len(theta_GK), loss_P.size))
+    basis_GTP = _basis(form, problem.signs, theta_GK) / unit_P
     amplitude_GT = nonnegative(basis_GTP, loss_P / unit_P, weight_GP)
     theta_GK = _with_amplitudes(form, theta_GK, amplitude_GT, loss_P)
-    for _ in range(_N_REWEIGHTINGS if problem.objective.kind == "huber" else 0):
-        residual_GP, _shares = residuals(grid, theta_GK)
-        size_GP = np.nan_to_num(np.abs(residual_GP), nan=np.inf)
-        irls_GP = problem.objective.delta / np.maximum(size_GP, problem.objective.delta)
+    # Least squares in terms that do not move are solved already.
+    solved = form.is_linear and problem.objective.kind != "huber"
+    for _ in range(0 if solved else _N_REWEIGHTINGS):
+        if not form.is_linear:
+            basis_GTP = _basis(form, problem.signs, theta_GK) / unit_P
+        irls_GP = np.ones_like(weight_GP)
+        if problem.objective.kind == "huber":
+            residual_GP, _shares = residuals(grid, theta_GK)
+            size_GP = np.nan_to_num(np.abs(residual_GP), nan=np.inf)
+            irls_GP = problem.objective.delta / np.maximum(size_GP, problem.objective.delta)
         amplitude_GT = nonnegative(basis_GTP, loss_P / unit_P, weight_GP * irls_GP)
         theta_GK = _with_amplitudes(form, theta_GK, amplitude_GT, loss_P)
     value_G = values(grid, theta_GK)
     order_G = np.argsort(value_G, kind="stable")
     order_G = order_G[np.isfinite(value_G[order_G])]
     return theta_GK[order_G], value_G[order_G]
+
+
+def _basis(form: Form, signs: tuple[float, ...], theta_GK: FloatArray) -> FloatArray:
+    """Return the terms at amplitudes of 1, shape (G, T, P).
+
+    The size that unique data deserve moves with the amplitudes, so that the terms of the
+    data-constrained law are linear in them only as long as that size stays where it is.
+    """
+    shape_GP = (len(theta_GK), form.log_x_VP.shape[1])
+    return np.stack(
+        [
+            sign * np.broadcast_to(np.exp(term.log_value - theta_GK[:, k, None]), shape_GP)
+            for sign, term, k in zip(signs, form.terms(theta_GK), form.amplitudes, strict=True)
+        ],
+        axis=1,
+    )
 
 
 def spread(theta_GK: FloatArray, n_starts: int = N_STARTS) -> FloatArray:
