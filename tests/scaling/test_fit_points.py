@@ -117,13 +117,8 @@ def test_every_law_by_its_name() -> None:
         "data-constrained": {"n": n, "d": d, "unique_d": d / 2, "bootstrap": 0},
     }
     assert set(given) == set(LAW_OF)
-<<<<<<< HEAD
-    for name, asked in given.items():
-        fitted = fit_law(law=name, loss=loss, **asked)
-=======
     for name, options in given.items():
         fitted = fit_law(law=name, loss=loss, **options)
->>>>>>> 787feec23720ca0e12ac41594f81402dec302ea5
         assert fitted.as_dict()["law"] == name
         assert fitted.law is LAW_OF[name]
     assert fit_law(law=PowerLaw, x=n, loss=loss, bootstrap=0).law is PowerLaw
