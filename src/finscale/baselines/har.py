@@ -57,7 +57,7 @@ def log_range_variance(bars: OHLCV) -> FloatArray:
     """Return each bar's log variance, from its range and the gap before it."""
     gap = log_moves(bars.open, bars.close)
     parkinson = np.log(bars.high / bars.low) ** 2 / (4 * np.log(2))
-    return np.log(np.maximum(gap**2 + parkinson, _LEAST_VARIANCE))
+    return np.asarray(np.log(np.maximum(gap**2 + parkinson, _LEAST_VARIANCE)))
 
 
 def predictors(bars: OHLCV) -> FloatArray:
