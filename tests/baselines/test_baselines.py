@@ -24,6 +24,13 @@ PANEL = {"data": {"source": "bundled", "symbols": ["SP500", "NASDAQ"]}}
 OF_BARS = {"garch", "har_range"}
 
 
+CELLS = {
+    CELL: {},
+    "h5_threshold_2pct": {"horizons": [5], "tasks": ["threshold_2pct"], **PANEL},
+    "h5_direction": {"horizons": [5], "tasks": ["direction"]},
+}
+
+
 @pytest.fixture(scope="module")
 def data() -> CellData:
     return tiny_prepared().cells[CELL]
@@ -55,9 +62,9 @@ def predictions(name: BaselineName, data: CellData, seed: int = 1) -> np.ndarray
 
 
 @functools.cache
-def fitted_once(name: BaselineName) -> FittedBaseline:
+def fitted_once(name: BaselineName, cell: str = CELL) -> FittedBaseline:
     """Return a baseline fitted with seed 1; every test that calls it has the same few trees."""
-    return FittedBaseline(name, tiny_prepared().cells[CELL], 1)
+    return FittedBaseline(name, tiny_prepared(CELLS[cell]).cells[cell], 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,13 +121,6 @@ def last_own_rows(data: CellData, rows: np.ndarray, plus: int = 0) -> dict[str, 
     }
 
 
-CELLS = {
-    CELL: {},
-    "h5_threshold_2pct": {"horizons": [5], "tasks": ["threshold_2pct"], **PANEL},
-    "h5_direction": {"horizons": [5], "tasks": ["direction"]},
-}
-
-
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fit_reads_nothing_after_the_training_labels(name: BaselineName, cell: str) -> None:
@@ -129,9 +129,7 @@ def test_a_fit_reads_nothing_after_the_training_labels(name: BaselineName, cell:
     blind = changed_after(data, last_own_rows(data, train, plus=data.cell.horizon_bars))
     labels_T = np.full_like(data.labels_T, np.nan)
     labels_T[train] = data.labels_T[train]
-    one, other = (
-        FittedBaseline(name, cell, 1) for cell in (data, replace(blind, labels_T=labels_T))
-    )
+    one, other = fitted_once(name, cell), FittedBaseline(name, replace(blind, labels_T=labels_T), 1)
     assert one.chosen == other.chosen
     p = one.predict(train)
     assert np.array_equal(p, other.predict(train))
@@ -140,13 +138,12 @@ def test_a_fit_reads_nothing_after_the_training_labels(name: BaselineName, cell:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prediction_reads_nothing_after_its_row(name: BaselineName) -> None:
-    data = tiny_prepared(CELLS["h5_threshold_2pct"]).cells["h5_threshold_2pct"]
-    middle = data.split.validation[:-1][data.date[data.split.validation[:-1]] < data.date[-900]]
-    one, other = (
-        FittedBaseline(name, cell, 1)
-        for cell in (data, changed_after(data, last_own_rows(data, middle)))
-    )
-    assert np.array_equal(one.predict(middle), other.predict(middle))
+    cell = "h5_threshold_2pct"
+    data = tiny_prepared(CELLS[cell]).cells[cell]
+    days = data.date[data.split.validation]
+    rows = data.split.validation[days <= np.sort(days)[len(days) // 2]]
+    other = FittedBaseline(name, changed_after(data, last_own_rows(data, rows)), 1)
+    assert np.array_equal(fitted_once(name, cell).predict(rows), other.predict(rows))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -111,7 +111,7 @@ def test_a_network_finds_what_no_line_can(data: CellData) -> None:
         scaled_TF=noise,
         context_length=2,
         labels_T=labels_T,
-        split=replace(data.split, train=np.arange(2, 4000)),
+        split=replace(data.split, train=np.arange(2, 2500)),
     )
     rows = np.arange(4001, 5000)
     base = total_nats(np.full(len(rows), 0.5), labels_T[rows])
