@@ -10,8 +10,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from finscale.baselines import directions, perceptron
+from finscale.baselines.contract import Fit
 from finscale.baselines.directions import leading_directions
-from finscale.baselines.folds import total_nats
+from finscale.baselines.folds import one_thread, total_nats
 from finscale.baselines.linear import (
     drawn,
     fit_linear_window,
@@ -128,6 +129,23 @@ def test_without_folds_a_network_is_trained_for_one_epoch(data: CellData) -> Non
     fitted = perceptron.fit_mlp_window(replace(data, split=few, labels_T=labels_T), 0)
     assert fitted.chosen == {"epochs": 1}
     assert np.isfinite(fitted.predict(data.split.validation)).all()
+
+
+@pytest.mark.parametrize("fit", [perceptron.fit_mlp_window, fit_linear_window])
+def test_the_number_of_threads_changes_nothing(
+    fit: Fit, data: CellData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perceptron, "MAX_EPOCHS", 3)
+    before, found = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            with one_thread():
+                found.append(fit(data, 1).predict(data.split.validation))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*found)
 
 
 def test_of_many_rows_some_are_drawn_always_the_same() -> None:
