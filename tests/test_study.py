@@ -62,8 +62,13 @@ def test_the_defaults_are_the_reference_study() -> None:
             "base_rate",
             "logistic_volatility",
             "logistic_all",
+            "logistic_window",
             "random_forest",
             "gradient_boosting",
+            "garch",
+            "har_range",
+            "linear_window",
+            "mlp_window",
         ],
         "scaling": {"n_bootstrap": 2000, "confidence": 0.95},
         "machine": {

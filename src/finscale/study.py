@@ -37,8 +37,13 @@ BaselineName = Literal[
     "base_rate",
     "logistic_volatility",
     "logistic_all",
+    "logistic_window",
     "random_forest",
     "gradient_boosting",
+    "garch",
+    "har_range",
+    "linear_window",
+    "mlp_window",
 ]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]

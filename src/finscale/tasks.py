@@ -87,6 +87,28 @@ def label_rows(bars: OHLCV, task: Task, horizon_bars: int) -> NDArray[np.float32
     return labels
 
 
+def log_reach(bars: OHLCV, task: Task, horizon_bars: int) -> FloatArray:
+    """Return what a label compares with its threshold, as a log-return from the close of its row.
+
+    Returns
+    -------
+    ndarray
+        float64 of length T: of the highest price of rows t+1 … t+h, or, for ``direction``, of the
+        close of row t+h. NaN in the last h rows. The label is 1 where it is at least
+        log(1 + threshold), or, for ``direction``, above zero.
+    """
+    n_labelled = max(len(bars) - horizon_bars, 0)
+    reach = np.full(len(bars), np.nan)
+    if n_labelled == 0:
+        return reach
+    if task.threshold_frac is None:
+        best = bars.close[horizon_bars:]
+    else:
+        best = _highest_ahead(getattr(bars, task.price), horizon_bars)
+    reach[:n_labelled] = np.log(best / bars.close[:n_labelled])
+    return reach
+
+
 def _highest_ahead(price: FloatArray, horizon_bars: int) -> FloatArray:
     """Return the maximum of rows t+1 … t+h for every t that has them all."""
     windows = np.lib.stride_tricks.sliding_window_view(price[1:], horizon_bars)

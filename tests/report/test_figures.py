@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
@@ -21,8 +23,9 @@ from finscale.report.figures import (
     wilson_interval,
 )
 from finscale.report.search_figures import best_so_far, describe_trial, loss_range
-from finscale.report.theme import panel, round_ticks
+from finscale.report.theme import display, panel, round_ticks
 from finscale.scaling.ledger import finals_by_budget
+from finscale.study import BaselineName
 
 H1, H3, H5 = (f"h{h}_threshold_1pct" for h in (1, 3, 5))
 BUDGETS = ("5K", "20K", "100K", "500K", "2M", "10M")
@@ -91,6 +94,15 @@ def test_a_law_is_drawn_only_where_the_verdict_has_one(run, cell, n_laws):
 
     assert len(traces(figure, "fitted law")) == n_laws
     assert len(traces(figure, "95% interval of the law")) == n_laws
+
+
+def test_baselines_are_named_in_words():
+    names = [display(name) for name in get_args(BaselineName)]
+    assert len(set(names)) == len(names)
+    assert not any("_" in name for name in names)
+    assert display("har_range") == "HAR of the range"
+    assert display("logistic_all") == "logistic all"
+    assert display(None) == ""
 
 
 def test_a_figure_without_baselines(run):

@@ -7,12 +7,14 @@ what is best on a sixth of the rows is more timid than what is best on all of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -39,12 +41,19 @@ class Fold:
     validation: IntArray
 
 
-def one_thread() -> threadpool_limits:
-    """Hold BLAS and OpenMP to one thread: how they share out a sum changes its last digits.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold BLAS, OpenMP and torch to one thread: how they share out a sum changes its last digits.
 
     On a few thousand rows threads gain nothing either, and wait for each other on a busy machine.
     """
-    return threadpool_limits(1)
+    n_threads = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
 
 
 def ordered_folds(

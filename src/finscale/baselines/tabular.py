@@ -1,13 +1,8 @@
-"""The baselines, under one contract: fitted on training rows, probabilities for any rows.
-
-A baseline sees the features of row t alone (the last row of the transformer's window), scaled the
-same way. What it has to choose it chooses inside the training rows, by cross-validation ordered in
-time (`finscale.baselines.folds`); none sees a validation or test label.
-"""
+"""Baselines that see the features of row t alone, the last row of the transformer's window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
@@ -15,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
+from finscale.baselines.contract import Fitted
 from finscale.baselines.folds import Dates, FloatArray, one_thread
 from finscale.baselines.strength import choose_strength, exact, logistic
 from finscale.baselines.trees import (
@@ -27,7 +23,6 @@ from finscale.baselines.trees import (
 )
 from finscale.dataset.cell import CellData
 from finscale.splits import IntArray
-from finscale.study import BaselineName
 
 
 class Classifier(Protocol):
@@ -48,7 +43,7 @@ VOLATILITY = (
 
 
 class _Training(NamedTuple):
-    """What a baseline is fitted on."""
+    """What a model is fitted on."""
 
     x_NF: NDArray[np.float32]
     y_N: NDArray[np.float32]
@@ -56,27 +51,34 @@ class _Training(NamedTuple):
     horizon_bars: int
 
 
-_Fitted = tuple[Classifier, dict[str, float]]
+def fit_base_rate(data: CellData, _: int) -> Fitted:
+    """Predict the share of positive labels among the training anchors, whatever the row."""
+    training = _training(data, data.feature_names)
+    model = DummyClassifier(strategy="prior").fit(training.x_NF, training.y_N)
+    return _fitted(model, {}, data, data.feature_names)
 
 
-def _fit_base_rate(training: _Training, _: int) -> _Fitted:
-    return DummyClassifier(strategy="prior").fit(training.x_NF, training.y_N), {}
+def fit_logistic_volatility(data: CellData, _: int) -> Fitted:
+    """Fit a logistic regression on five measures of volatility."""
+    return _fit_logistic(data, VOLATILITY)
 
 
-def _fit_logistic(training: _Training, _: int) -> _Fitted:
-    strength = choose_strength(*training)
-    with one_thread():
-        model = logistic(strength).fit(exact(training.x_NF), training.y_N)
-    return model, {"C": strength}
+def fit_logistic_all(data: CellData, _: int) -> Fitted:
+    """Fit a logistic regression on all features."""
+    return _fit_logistic(data, data.feature_names)
 
 
-def _fit_forest(training: _Training, seed: int) -> _Fitted:
+def fit_random_forest(data: CellData, seed: int) -> Fitted:
+    """Fit a random forest on all features."""
+    training = _training(data, data.feature_names)
     leaf_size = choose_leaf_size(*training, seed)
     model = forest(leaf_size, seed, len(training.y_N)).fit(training.x_NF, training.y_N)
-    return in_order(model), {"min_samples_leaf": leaf_size}
+    return _fitted(in_order(model), {"min_samples_leaf": leaf_size}, data, data.feature_names)
 
 
-def _fit_boosting(training: _Training, seed: int) -> _Fitted:
+def fit_gradient_boosting(data: CellData, seed: int) -> Fitted:
+    """Fit a gradient boosting on all features."""
+    training = _training(data, data.feature_names)
     with one_thread():
         n_iterations = choose_n_iterations(*training, seed)
     threads: AbstractContextManager[object] = (
@@ -84,53 +86,32 @@ def _fit_boosting(training: _Training, seed: int) -> _Fitted:
     )
     with threads:
         model = boosting(n_iterations, seed).fit(training.x_NF, training.y_N)
-    return model, {"max_iter": n_iterations}
+    return _fitted(model, {"max_iter": n_iterations}, data, data.feature_names)
 
 
-_FIT: dict[BaselineName, Callable[[_Training, int], _Fitted]] = {
-    "base_rate": _fit_base_rate,
-    "logistic_volatility": _fit_logistic,
-    "logistic_all": _fit_logistic,
-    "random_forest": _fit_forest,
-    "gradient_boosting": _fit_boosting,
-}
+def _fit_logistic(data: CellData, names: tuple[str, ...]) -> Fitted:
+    training = _training(data, names)
+    strength = choose_strength(*training)
+    with one_thread():
+        model = logistic(strength).fit(exact(training.x_NF), training.y_N)
+    return _fitted(model, {"C": strength}, data, names)
 
 
-class FittedBaseline:
-    """A baseline fitted on the training anchors of a cell.
+def _training(data: CellData, names: tuple[str, ...]) -> _Training:
+    rows = data.split.train
+    x_NF = _features(data, names, rows)
+    return _Training(x_NF, data.labels_T[rows], data.date[rows], data.cell.horizon_bars)
 
-    Parameters
-    ----------
-    name
-        Which one.
-    data
-        The cell.
-    seed
-        Of the forest's and the boosting's random draws; the others have none.
 
-    Attributes
-    ----------
-    chosen
-        What was chosen inside the training rows: ``C``, the inverse L2 strength, of a logistic
-        regression; ``min_samples_leaf`` of the forest; ``max_iter`` of the boosting.
-    """
+def _fitted(
+    model: Classifier, chosen: Mapping[str, float], data: CellData, names: tuple[str, ...]
+) -> Fitted:
+    def predict(rows: IntArray) -> FloatArray:
+        return model.predict_proba(_features(data, names, rows))[:, 1]
 
-    def __init__(self, name: BaselineName, data: CellData, seed: int) -> None:
-        self._data = data
-        seen = VOLATILITY if name == "logistic_volatility" else data.feature_names
-        self._columns = np.array([data.feature_names.index(one) for one in seen])
-        rows = data.split.train
-        training = _Training(
-            self._features(rows), data.labels_T[rows], data.date[rows], data.cell.horizon_bars
-        )
-        self.chosen: dict[str, float]
-        self._classifier, self.chosen = _FIT[name](training, seed)
+    return Fitted(predict, chosen)
 
-    def predict(self, rows: IntArray) -> FloatArray:
-        """Return the probability of label 1 at anchor rows."""
-        with one_thread():
-            probabilities = self._classifier.predict_proba(self._features(rows))[:, 1]
-        return probabilities.astype(np.float64)
 
-    def _features(self, rows: IntArray) -> NDArray[np.float32]:
-        return np.asarray(self._data.scaled_TF[np.ix_(rows, self._columns)])
+def _features(data: CellData, names: tuple[str, ...], rows: IntArray) -> NDArray[np.float32]:
+    columns = np.array([data.feature_names.index(one) for one in names])
+    return np.asarray(data.scaled_TF[np.ix_(rows, columns)])

@@ -20,6 +20,7 @@ from finscale.dataset.market import Market, SymbolMarket
 from finscale.dataset.truth import shuffle_labels
 from finscale.errors import SplitError, StudyError
 from finscale.files import hash_bytes
+from finscale.market.bars import OHLCV
 from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out, walk_forward
 from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
 from finscale.tasks import Task, get_task, label_rows
@@ -51,6 +52,8 @@ class CellData:
     ----------
     symbols
         In the order in which their rows are stacked.
+    bars
+        Of each symbol, on the study's time scale: one bar per row.
     offsets
         First row of each symbol, and the number of all rows, T.
     date
@@ -61,6 +64,8 @@ class CellData:
         float32, NaN where the future is not there yet.
     scaled_TF
         float32 features scaled by training statistics, NaN before a symbol's first usable row.
+    context_length
+        Rows of a window: every anchor has so many scaled rows up to and including its own.
     base_rate
         Share of positive labels among the training anchors.
     data_hash
@@ -70,6 +75,7 @@ class CellData:
     cell: Cell
     task: Task
     symbols: tuple[str, ...]
+    bars: tuple[OHLCV, ...]
     offsets: IntArray
     date: NDArray[np.datetime64]
     feature_names: tuple[str, ...]
@@ -77,6 +83,7 @@ class CellData:
     labels_T: NDArray[np.float32]
     scaled_TF: NDArray[np.float32]
     split: Split
+    context_length: int
     base_rate: float
     data_hash: str
 
@@ -288,6 +295,7 @@ class _CellRows:
             cell=self.cell,
             task=self.task,
             symbols=tuple(one.symbol for one in symbols),
+            bars=tuple(one.bars for one in symbols),
             offsets=self.offsets,
             date=np.concatenate([one.features.date for one in symbols]),
             feature_names=symbols[0].features.names,
@@ -297,6 +305,7 @@ class _CellRows:
                 [scalers[one.symbol].transform(one.features.values) for one in symbols]
             ),
             split=split,
+            context_length=self.study.windows.context_length,
             base_rate=float(self.labels_T[split.train].mean(dtype=np.float64)),
             data_hash=_hash(symbols, self.labels_T, split),
         )

@@ -6,7 +6,7 @@ import time
 
 import polars as pl
 
-from finscale.baselines.tabular import FittedBaseline
+from finscale.baselines.registry import FittedBaseline
 from finscale.dataset.cell import CellData
 from finscale.evaluation.predictions import write_predictions
 from finscale.experiments import code_version

@@ -19,6 +19,15 @@ GREY = "#8A929C"  # reads on a light and on a dark page
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
+# Baselines whose names say too little, or are abbreviations.
+_WORDS = {
+    "garch": "GARCH",
+    "har_range": "HAR of the range",
+    "logistic_window": "logistic, window summaries",
+    "linear_window": "linear, whole window",
+    "mlp_window": "perceptron, whole window",
+}
+
 _PANEL_HEIGHT = 215
 _MOST_TICKS = 8
 
@@ -136,7 +145,9 @@ def legend_once(figure: go.Figure) -> go.Figure:
 
 def display(name: str | None) -> str:
     """Return a baseline's name as words."""
-    return "" if name is None else name.replace("_", " ")
+    if name is None:
+        return ""
+    return _WORDS.get(name, name.replace("_", " "))
 
 
 def round_ticks(low: float, high: float) -> list[float]:
