@@ -129,6 +129,11 @@ class RunDirectory:
         return self.root / "scaling.json"
 
     @property
+    def evidence(self) -> Path:
+        """Intervals, comparisons, calibration, stability and backtests of every cell."""
+        return self.root / "evidence.json"
+
+    @property
     def points(self) -> Path:
         """What laws can be fitted to, a row per final run and epoch."""
         return self.root / "points.csv"

@@ -294,6 +294,18 @@ class Scaling(Settings):
     confidence: Fraction = Field(default=0.95, description="level of the intervals")
 
 
+class Evidence(Settings):
+    """How forecasts are weighed on the test rows; nothing that is trained depends on it."""
+
+    n_bootstrap: int = Field(default=1000, ge=100, description="resamplings of the test dates")
+    cost_bps: float = Field(
+        default=5.0, ge=0, description="backtest: cost of trading the full amount once, in 0.01%"
+    )
+    lag_bars: int = Field(
+        default=0, ge=0, description="backtest: closes between a decision and its trade"
+    )
+
+
 class Machine(Settings):
     """Where training runs, and how it is watched; temperatures are the hotter of CPU and GPU."""
 
@@ -370,6 +382,7 @@ class Study(Settings):
     final: Final = Final()
     baselines: tuple[BaselineName, ...] = get_args(BaselineName)
     scaling: Scaling = Scaling()
+    evidence: Evidence = Evidence()
     machine: Machine = Machine()
     storage: str | None = Field(
         default=None,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from finscale.report.selection import axes_table, effort_note, effort_table, tuning_figure
+from finscale.report.effort import axes_table, effort_note, effort_table, tuning_figure
 from finscale.scaling.tuning import tuning_curve
 
 

@@ -173,6 +173,7 @@ def test_verdicts_are_those_of_judge(ladder, part, base, rival):
         ],
         base_loss=base,
         best_baseline=("logistic_all", rival),
+        extrapolate=True,
         n_bootstrap=200,
         confidence=0.9,
         seed=3,

@@ -14,6 +14,7 @@ from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.imported.record import read_imported
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.evidence import draw_evidence
 from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
@@ -27,14 +28,18 @@ from finscale.scaling.axis_laws import axis_laws
 from finscale.scaling.ledger import by_cell, count_test_scorings, judge_cells
 from finscale.search.coverage import coverage, tried_in
 from finscale.seeds import derive_seed
-from finscale.study import Study
 
 
-def fit_laws(study: Study, directory: RunDirectory, selection: Selection) -> dict[str, Any]:
-    """Fit loss against every axis, and write ``scaling.json`` and ``points.csv``.
+def fit_laws(
+    prepared: PreparedStudy, directory: RunDirectory, selection: Selection
+) -> dict[str, Any]:
+    """Weigh the forecasts and fit loss against every axis.
+
+    Writes ``evidence.json``, ``scaling.json`` and ``points.csv``.
 
     Each cell says in ``stale`` which of its records are, if such were asked for.
     """
+    study = prepared.study
     settings: dict[str, Any] = {
         "n_bootstrap": study.scaling.n_bootstrap,
         "confidence": study.scaling.confidence,
@@ -43,7 +48,10 @@ def fit_laws(study: Study, directory: RunDirectory, selection: Selection) -> dic
     records = selection.book.current
     data = read_json(directory.data) if directory.data.exists() else {"cells": {}}
     points = point_rows(study, records, data)
-    cells = judge_cells(records, **settings)
+    evidence = draw_evidence(
+        prepared, directory, selection.book, _predictions(prepared, directory, selection.book)
+    )
+    cells = judge_cells(records, evidence=evidence, **settings)
     for cell, runs in by_cell(records).items():
         names = {record.experiment for record in runs}
         cells[cell]["stale"] = {
@@ -105,6 +113,7 @@ def write_report(
             environment=read_json(directory.environment),
             records=book.current,
             predictions=predictions,
+            evidence=read_json(directory.evidence),
             coverage=tried,
             imported=read_imported(directory.imported),
         )

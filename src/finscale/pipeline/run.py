@@ -227,7 +227,7 @@ def _fit_and_report(
     for line in describe_stale(selection.included_stale):
         progress.message(f"CAUTION: stale records are included: {line}")
     if "fit" in stages:
-        fit_laws(prepared.study, directory, selection)
+        fit_laws(prepared, directory, selection)
     return write_report(prepared, directory, selection) if "report" in stages else None
 
 

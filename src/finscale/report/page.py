@@ -23,14 +23,14 @@ from finscale.report.coverage_table import coverage_table
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
-from finscale.report.imported import ImportedSection, imported_section
-from finscale.report.selection import (
+from finscale.report.effort import (
     TUNING_TEXT,
     axes_table,
     effort_note,
     effort_table,
     tuning_figure,
 )
+from finscale.report.imported import ImportedSection, imported_section
 from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.report.truth import describe_truth
@@ -63,6 +63,8 @@ class ReportInput:
         Of `finscale.report.summary.build_summary`.
     scaling
         Of `finscale.scaling.ledger.judge_cells`.
+    evidence
+        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`.
     axes
         Of `finscale.scaling.axis_laws.axis_laws`.
     data
@@ -88,6 +90,7 @@ class ReportInput:
     environment: Mapping[str, Any]
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     axes: Sequence[Mapping[str, Any]] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     imported: Sequence[ImportedLine] = ()
@@ -203,11 +206,11 @@ def _section(
 
 
 def _effort(judged: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if judged is None or not judged["selection"]["budgets"]:
+    if judged is None or not judged["effort"]["budgets"]:
         return None
     return {
-        "table": effort_table(judged["selection"]),
-        "note": effort_note(judged["selection"]),
+        "table": effort_table(judged["effort"]),
+        "note": effort_note(judged["effort"]),
     }
 
 
@@ -264,7 +267,7 @@ def _plots(
     if trials:
         history = figures.search_history(trials, base_loss=base_loss)
         found.append(plot("search", history, _SEARCH_TEXT))
-    tuning = None if judged is None else tuning_figure(judged["selection"])
+    tuning = None if judged is None else tuning_figure(judged["effort"])
     if tuning is not None:
         found.append(plot("tuning", tuning, TUNING_TEXT))
     if finals:

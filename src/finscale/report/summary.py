@@ -12,6 +12,7 @@ from finscale.records import BaselineRecord, Record
 from finscale.report.alarms import alarms, leak_alarm
 from finscale.report.budget_summary import both_parts, summarise_budget
 from finscale.report.supplementary import supplementary_summary
+from finscale.scaling.effort import effort_cautions
 from finscale.scaling.ledger import (
     BASE_RATE,
     NO_FINALS,
@@ -20,7 +21,6 @@ from finscale.scaling.ledger import (
     best_baseline,
     by_cell,
 )
-from finscale.scaling.selection import selection_cautions
 from finscale.search.coverage import Coverage
 from finscale.study import DataSize, Study, cell_name
 
@@ -205,7 +205,7 @@ def _found(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[st
                 for flag in budget["flags"]
                 if flag.startswith("collapsed") or flag == "unfinished"
             ),
-            *selection_cautions(judged["selection"]),
+            *effort_cautions(judged["effort"]),
         ],
         "on_validation": {
             "kind": judged["validation"]["kind"],

@@ -22,8 +22,9 @@ from finscale.records import (
     SupplementaryRecord,
     TrialRecord,
 )
-from finscale.scaling.selection import selection
-from finscale.scaling.verdict import Point, judge
+from finscale.scaling.effort import search_effort
+from finscale.scaling.uncertainty import Interval
+from finscale.scaling.verdict import BASE_RATE_NAME, Paired, Point, judge
 
 _RecordT = TypeVar("_RecordT", bound=CellRecord)
 
@@ -147,7 +148,12 @@ def metrics_of(scores: Scores, part: Part) -> dict[str, float | int | bool | Non
 
 
 def judge_cells(
-    records: Sequence[Record], *, n_bootstrap: int, confidence: float, seed: int
+    records: Sequence[Record],
+    *,
+    n_bootstrap: int,
+    confidence: float,
+    seed: int,
+    evidence: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Judge loss against size for every horizon and task that has records.
 
@@ -161,23 +167,34 @@ def judge_cells(
         Current records, in the order of the ledger.
     n_bootstrap, confidence, seed
         See `finscale.scaling.verdict.judge`.
+    evidence
+        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`, for paired comparisons on
+        test; a cell without compares means.
 
     Returns
     -------
     dict
         Cell name to ``validation`` and ``test`` (`Verdict.as_dict`, or None), ``error`` (why there
-        is no verdict, or None), ``best_baseline`` (name or None), ``selection`` (see
-        `finscale.scaling.selection.selection`), and ``points``: for every budget its ``budget``,
+        is no verdict, or None), ``best_baseline`` (name or None), ``effort`` (see
+        `finscale.scaling.effort.search_effort`), and ``points``: for every budget its ``budget``,
         ``n_parameters``, ``losses`` by part, and the ``uids`` of the records that the losses are
         from.
     """
     return {
-        cell: _judge_cell(runs, n_bootstrap=n_bootstrap, confidence=confidence, seed=seed)
+        cell: _judge_cell(
+            runs,
+            (evidence or {}).get(cell),
+            n_bootstrap=n_bootstrap,
+            confidence=confidence,
+            seed=seed,
+        )
         for cell, runs in by_cell(records).items()
     }
 
 
-def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
+def _judge_cell(
+    records: Sequence[Record], evidence: Mapping[str, Any] | None, **settings: Any
+) -> dict[str, Any]:
     finals = finals_by_budget(records)
     rival = best_baseline(records)
     base = baselines(records).get(BASE_RATE)
@@ -196,7 +213,7 @@ def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
             for budget, runs in finals.items()
         ],
     }
-    result["selection"] = selection(
+    result["effort"] = search_effort(
         trials_by_budget(records),
         finals,
         base_loss=None if base is None else part_loss(base.scores, "validation"),
@@ -219,11 +236,35 @@ def _judge_cell(records: Sequence[Record], **settings: Any) -> dict[str, Any]:
                 best_baseline=None
                 if rival is None
                 else (rival.model, part_loss(rival.scores, part)),
+                paired=_paired(evidence, rival) if part == "test" else None,
+                extrapolate=True,
                 **settings,
             ).as_dict()
     except FitError as error:
         return result | {"validation": None, "test": None, "error": str(error)}
     return result
+
+
+def _paired(
+    evidence: Mapping[str, Any] | None, rival: BaselineRecord | None
+) -> dict[str, Paired] | None:
+    """Return how the budget chosen on validation compares with base rate and best baseline."""
+    if evidence is None or evidence["best_budget"] is None:
+        return None
+    names = {BASE_RATE: BASE_RATE_NAME} | ({} if rival is None else {rival.model: rival.model})
+    return {
+        names[one["benchmark"]]: Paired(
+            one["model"],
+            Interval(
+                **{
+                    name: one["difference"][key]
+                    for name, key in (("estimate", "value"), ("low", "low"), ("high", "high"))
+                }
+            ),
+        )
+        for one in evidence["differences"]
+        if one["model"] == evidence["best_budget"] and one["benchmark"] in names
+    }
 
 
 def _require_same_rows(scores: Sequence[Scores], part: Part) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finscale.evaluation.metrics import skill
+from finscale.scaling.extrapolation import Extrapolation, leave_one_out_extrapolation
 from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, compare_laws
 from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point, sorted_points
@@ -20,9 +21,19 @@ from finscale.scaling.uncertainty import (
     bootstrap_law,
     pooled_seed_noise,
 )
-from finscale.scaling.wording import Kind, cautions, extrapolation_warning, n_beating, sentence
+from finscale.scaling.wording import (
+    Kind,
+    Paired,
+    cautions,
+    extrapolation_notes,
+    extrapolation_warning,
+    n_beating,
+    sentence,
+)
 
-__all__ = ["Kind", "Point", "Verdict", "Weighed", "judge", "weigh"]
+__all__ = ["BASE_RATE_NAME", "Kind", "Paired", "Point", "Verdict", "Weighed", "judge", "weigh"]
+
+BASE_RATE_NAME = "the base rate"
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,12 @@ class Verdict:
         That loss.
     best_skill : float or None
         Its skill against ``base_loss``.
+    beats : bool or None
+        Whether the budget chosen on validation beats the base rate and the best baseline, both by
+        more than chance; None where that was not compared.
+    extrapolation : dict
+        By law, every budget's loss predicted from the others; empty if that was not asked for,
+        or with too few points.
     n_beating_base, n_beating_baseline : int or None
         Budgets whose seed-mean loss lies below the base rate's, and the best baseline's.
     extrapolation_warning : str
@@ -143,6 +160,8 @@ class Verdict:
     best_skill: float | None
     n_beating_base: int | None
     n_beating_baseline: int | None
+    beats: bool | None
+    extrapolation: dict[str, Extrapolation]
     extrapolation_warning: str
     notes: tuple[str, ...]
 
@@ -155,6 +174,7 @@ class Verdict:
         return plain | {
             "comparison": self.comparison.as_dict(),
             "intervals": [interval.as_dict() for interval in self.intervals],
+            "extrapolation": {name: one.as_dict() for name, one in self.extrapolation.items()},
             "seed_noise": None if self.seed_noise is None else asdict(self.seed_noise),
         }
 
@@ -164,6 +184,8 @@ def judge(
     *,
     base_loss: float | None = None,
     best_baseline: tuple[str, float] | None = None,
+    paired: Mapping[str, Paired] | None = None,
+    extrapolate: bool = False,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -185,8 +207,9 @@ def judge(
     in at most 1% of cases on 6, 8 and 12 budgets.
 
     "no_evidence" is no evidence of absence: read the interval for what the data leave possible. All
-    points weigh the same, so budgets should have equally many seeds. The comparison with baselines
-    is one of means on the same rows, without a test.
+    points weigh the same, so budgets should have equally many seeds. A rival is beaten only if the
+    interval of the paired difference of the budget that was chosen on validation lies below 0: of
+    several budgets one has a lower mean than the best baseline on most data without any signal.
 
     Parameters
     ----------
@@ -196,6 +219,11 @@ def judge(
         Log-loss of the training base rate on the rows of the losses, in nats.
     best_baseline : tuple of str and float, optional
         Name of the best baseline and its loss on the same rows.
+    paired : mapping of str to Paired, optional
+        How the budget chosen on validation compares, on the same rows, with `BASE_RATE_NAME` and
+        with the best baseline, by name. Without it the sentence compares means.
+    extrapolate : bool
+        Whether to predict every budget from the others too.
     n_bootstrap : int
         Bootstrap samples per law.
     confidence : float
@@ -224,12 +252,26 @@ def judge(
     )
     kind, comparison = weighed.kind, weighed.comparison
     delta_aicc, intervals = weighed.delta_aicc, weighed.intervals
+    extrapolation = (
+        leave_one_out_extrapolation(sizes, [point.mean_loss for point in points])
+        if extrapolate and intervals
+        else {}
+    )
     best = min(points, key=lambda point: point.mean_loss)
-    rivals = [] if base_loss is None else [("the base rate", base_loss)]
+    rivals = [] if base_loss is None else [(BASE_RATE_NAME, base_loss)]
     rivals += [] if best_baseline is None else [best_baseline]
     return Verdict(
         kind=kind,
-        sentence=sentence(kind, points, comparison, delta_aicc, intervals, rivals=rivals),
+        sentence=sentence(
+            kind,
+            points,
+            comparison,
+            delta_aicc,
+            intervals,
+            rivals=rivals,
+            paired=paired or {},
+            confidence=confidence,
+        ),
         n_budgets=len(points),
         n_budgets_needed=comparison.n_points_needed,
         span_ratio=sizes[-1] / sizes[0],
@@ -244,9 +286,15 @@ def judge(
         best_skill=None if base_loss is None else skill(best.mean_loss, base_loss),
         n_beating_base=None if base_loss is None else n_beating(points, base_loss),
         n_beating_baseline=None if best_baseline is None else n_beating(points, best_baseline[1]),
+        beats=_beats(paired),
+        extrapolation=extrapolation,
         extrapolation_warning=extrapolation_warning(kind, points),
-        notes=cautions(comparison, intervals),
+        notes=(*cautions(comparison, intervals), *extrapolation_notes(kind, extrapolation)),
     )
+
+
+def _beats(paired: Mapping[str, Paired] | None) -> bool | None:
+    return all(one.beats for one in paired.values()) if paired else None
 
 
 def _gain_over_constant(comparison: Comparison) -> float:

@@ -5,12 +5,14 @@ All functions take the points by ascending size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import floor, log10
 from typing import Literal
 
 import numpy as np
 
+from finscale.scaling.extrapolation import Extrapolation
 from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, LawFit
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point
 from finscale.scaling.uncertainty import Interval, LawIntervals
@@ -21,6 +23,27 @@ Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
 _MAX_ALPHA_AT_BOUND_FRAC = 0.05
 
 
+@dataclass(frozen=True)
+class Paired:
+    """A budget against a rival on the same rows.
+
+    Attributes
+    ----------
+    budget : str
+        The budget that was chosen on validation.
+    difference : Interval
+        Its loss less the rival's, on the rows judged.
+    """
+
+    budget: str
+    difference: Interval
+
+    @property
+    def beats(self) -> bool:
+        """Whether the whole interval lies below 0."""
+        return self.difference.high < 0.0
+
+
 def sentence(
     kind: Kind,
     points: Sequence[Point],
@@ -29,6 +52,8 @@ def sentence(
     intervals: tuple[LawIntervals, ...],
     *,
     rivals: Sequence[tuple[str, float]],
+    paired: Mapping[str, Paired],
+    confidence: float,
 ) -> str:
     """Say what was found, over which sizes, how surely, and which rivals are beaten."""
     core = (
@@ -36,7 +61,14 @@ def sentence(
         if delta_aicc is None
         else _finding(kind, points, comparison, delta_aicc, intervals)
     )
-    return "; ".join([core, *(_against(points, *rival) for rival in rivals)]) + "."
+    percent = f"{100 * confidence:g}%"
+    against = [
+        _paired(paired[name], name, loss, percent)
+        if name in paired
+        else _against(points, name, loss)
+        for name, loss in rivals
+    ]
+    return "; ".join([core, *against]) + "."
 
 
 def _too_few(points: Sequence[Point], needed: int) -> str:
@@ -112,6 +144,16 @@ def _alpha_phrase(interval: LawIntervals, percent: str) -> str:
     return f"with alpha {alpha.estimate:#.2g} ({limits}) "
 
 
+def _paired(pair: Paired, name: str, loss: float, percent: str) -> str:
+    """Say of the budget chosen on validation whether it beats a rival by more than chance."""
+    low, high = pair.difference.low, pair.difference.high
+    verb = "beats" if high < 0.0 else "is worse than" if low > 0.0 else "is not told apart from"
+    return (
+        f"{pair.budget}, the best on validation, {verb} {name} ({loss:.3f}): its loss differs by "
+        f"{_signed(pair.difference, percent)}"
+    )
+
+
 def _against(points: Sequence[Point], name: str, loss: float) -> str:
     n_better = n_beating(points, loss)
     rival = f"{name} ({loss:.3f})"
@@ -139,6 +181,20 @@ def extrapolation_warning(kind: Kind, points: Sequence[Point]) -> str:
         f"{count_text(points[-1].n_parameters)} parameters; a loss "
         f"outside them, the floor E included, is an extrapolation that these data cannot check."
     )
+
+
+def extrapolation_notes(kind: Kind, extrapolation: Mapping[str, Extrapolation]) -> tuple[str, ...]:
+    """Say if a law was found and predicts budgets that it has not seen worse than a constant."""
+    errors = {name: one.rms_error for name, one in extrapolation.items()}
+    flat = errors.pop("constant", None)
+    best = min((error for error in errors.values() if error is not None), default=None)
+    if kind not in ("falls", "rises") or flat is None or best is None or best < flat:
+        return ()
+    text = (
+        f"a constant predicts each budget from the others better than a power law (rms error "
+        f"{flat:.4f} against {best:.4f}), so the law does not carry over to sizes it has not seen"
+    )
+    return (text,)
 
 
 def cautions(comparison: Comparison, intervals: tuple[LawIntervals, ...]) -> tuple[str, ...]:

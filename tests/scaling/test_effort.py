@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from finscale.records import FinalRecord, Identity, Scores, TrialRecord
-from finscale.scaling.selection import selection, selection_cautions
+from finscale.scaling.effort import effort_cautions, search_effort
 
 IDENTITY = Identity(settings="s", data="d", grid="g", code="c")
 MODEL = {
@@ -44,7 +44,7 @@ def final(seed, validation, test):
 
 def test_what_the_choice_flattered_stands_beside_the_chosen():
     trials = [trial(0, 0.40), trial(1, 0.36), trial(2, 0.50)]
-    found = selection({"2M": trials}, {"2M": [final(0, 0.38, 0.41), final(1, 0.40, 0.43)]})
+    found = search_effort({"2M": trials}, {"2M": [final(0, 0.38, 0.41), final(1, 0.40, 0.43)]})
     one = found["budgets"]["2M"]
     assert one["best_loss"] == 0.36
     assert one["retrained_loss"] == pytest.approx(0.39)
@@ -58,12 +58,12 @@ def test_what_the_choice_flattered_stands_beside_the_chosen():
 def test_budgets_are_compared_on_as_many_trials():
     few = [trial(0, 0.40), trial(1, 0.36)]
     many = [trial(0, 0.41), trial(1, 0.37), trial(2, 0.30)]
-    found = selection({"2M": few, "20M": many[::-1]}, {})
+    found = search_effort({"2M": few, "20M": many[::-1]}, {})
     assert found["equal_effort"] == 2
     assert not found["is_equal"]
     assert found["budgets"]["20M"]["best_loss"] == 0.30
     assert found["budgets"]["20M"]["best_at_equal_effort"] == 0.37
-    assert selection_cautions(found) == [
+    assert effort_cautions(found) == [
         "budgets were searched with unequal effort (trials: 2M 2, 20M 3)"
     ]
 
@@ -77,7 +77,7 @@ def test_the_curve_knows_random_trials_alone():
         trial(8, 0.5, state="pruned"),
         trial(9, None, state="failed"),
     ]
-    one = selection({"2M": trials}, {}, base_loss=0.7)["budgets"]["2M"]
+    one = search_effort({"2M": trials}, {}, base_loss=0.7)["budgets"]["2M"]
     assert one["n_trials"] == 10
     assert one["n_independent"] == 7
     assert one["curve"]["n_censored"] == 2
@@ -89,9 +89,9 @@ def test_the_curve_knows_random_trials_alone():
 def test_a_search_cut_short_weakens_the_verdict():
     trials = [trial(n, 0.6 - 0.03 * n) for n in range(8)]
     finals = [final(0, 0.4, 0.4), final(1, 0.401, 0.4)]
-    found = selection({"2M": trials}, {"2M": finals})
+    found = search_effort({"2M": trials}, {"2M": finals})
     assert found["budgets"]["2M"]["tuned"] == "still_falling"
-    assert selection_cautions(found) == [
+    assert effort_cautions(found) == [
         (
             "the search of 2M was still finding better recipes, so its loss is that of a search "
             "cut short"
@@ -100,7 +100,7 @@ def test_a_search_cut_short_weakens_the_verdict():
 
 
 def test_what_was_not_recorded_is_unknown():
-    one = selection({"2M": [trial(0, 0.4), trial(1, 0.4, flops=None)]}, {})["budgets"]["2M"]
+    one = search_effort({"2M": [trial(0, 0.4), trial(1, 0.4, flops=None)]}, {})["budgets"]["2M"]
     assert one["flops"] is None
-    assert selection({}, {})["budgets"] == {}
-    assert selection_cautions(selection({}, {})) == []
+    assert search_effort({}, {})["budgets"] == {}
+    assert effort_cautions(search_effort({}, {})) == []

@@ -17,7 +17,7 @@ from finscale.scaling.tuning import TuningCurve, judge_tuning, tuning_curve
 from finscale.scaling.uncertainty import pooled_seed_noise
 
 
-def selection(
+def search_effort(
     trials: Mapping[str, Sequence[TrialRecord]],
     finals: Mapping[str, Sequence[FinalRecord]],
     *,
@@ -80,7 +80,7 @@ def selection(
     }
 
 
-def selection_cautions(described: Mapping[str, Any]) -> list[str]:
+def effort_cautions(described: Mapping[str, Any]) -> list[str]:
     """Say in words what of the searches weakens a verdict on size; empty if nothing does."""
     budgets = described["budgets"]
     cautions = []

@@ -34,10 +34,10 @@ TUNING_TEXT = (
 )
 
 
-def effort_table(selection: Mapping[str, Any]) -> Table:
+def effort_table(effort: Mapping[str, Any]) -> Table:
     """Return effort, tuning and optimism of every budget of one cell."""
     rows = []
-    for budget, one in selection["budgets"].items():
+    for budget, one in effort["budgets"].items():
         gain = one["curve"] and one["curve"]["gain_of_half"]
         rows.append(
             (
@@ -56,15 +56,15 @@ def effort_table(selection: Mapping[str, Any]) -> Table:
         )
     header = (
         *("budget", "frontier", "trials", "random", "FLOPs", "gain of 2nd half, interval"),
-        *("best trial", f"best of first {selection['equal_effort']}", "retrained", "optimism"),
+        *("best trial", f"best of first {effort['equal_effort']}", "retrained", "optimism"),
         "test",
     )
     return Table(header, tuple(rows), n_text=2)
 
 
-def effort_note(selection: Mapping[str, Any]) -> str:
+def effort_note(effort: Mapping[str, Any]) -> str:
     """Say how the table is to be read."""
-    sigma = selection["seed_sigma"]
+    sigma = effort["seed_sigma"]
     noise = (
         "there is none here, so no frontier is judged"
         if sigma is None
@@ -79,18 +79,16 @@ def effort_note(selection: Mapping[str, Any]) -> str:
     )
 
 
-def tuning_figure(selection: Mapping[str, Any]) -> go.Figure | None:
+def tuning_figure(effort: Mapping[str, Any]) -> go.Figure | None:
     """Plot the tuning curves of one cell, a panel per budget; None if there are none."""
     curves = {
         budget: one["curve"]
-        for budget, one in selection["budgets"].items()
+        for budget, one in effort["budgets"].items()
         if one["curve"] is not None and one["n_independent"] > 1
     }
     if not curves:
         return None
-    titles = [
-        f"<b>{budget}</b>, {_TUNED[selection['budgets'][budget]['tuned']]}" for budget in curves
-    ]
+    titles = [f"<b>{budget}</b>, {_TUNED[effort['budgets'][budget]['tuned']]}" for budget in curves]
     figure = small_multiples(titles, x_title="random trials", y_title="log-loss, nats")
     low = min(min(curve["median"]) for curve in curves.values())
     top = max(max(curve["median"][0], curve["expected"][0]) for curve in curves.values())
