@@ -53,7 +53,14 @@ def test_every_file_of_the_layout_is_there(finished: RunDirectory) -> None:
         *("identities/data_inputs.json", *(f"identities/{part}.json" for part in parts)),
         *("study.yaml", "environment.json", "data.json", "search.db", "ledger.jsonl", ".lock"),
         *(".claims.lock", ".records.lock", "queue.txt"),
-        *("experiment_results.csv", "scaling.json", "points.csv", "summary.json", "report.html"),
+        *(
+            "experiment_results.csv",
+            "evidence.json",
+            "scaling.json",
+            "points.csv",
+            "summary.json",
+            "report.html",
+        ),
         "logs/finscale.log",
         f"baselines/{CELL}/{fingerprints[CELL]}_predictions.parquet",
         *(

@@ -30,6 +30,7 @@ from finscale.report.effort import (
     effort_table,
     tuning_figure,
 )
+from finscale.report.evidence import EvidenceSection, evidence_section
 from finscale.report.imported import ImportedSection, imported_section
 from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
@@ -202,7 +203,14 @@ def _section(
         "truth": describe_truth(report.summary, cell["cell"]),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
+        "evidence": _evidence(report, cell),
+        "best_model": report.evidence.get(cell["cell"], {}).get("best_budget"),
     }
+
+
+def _evidence(report: ReportInput, cell: Mapping[str, Any]) -> EvidenceSection | None:
+    found = report.evidence.get(cell["cell"])
+    return None if found is None else evidence_section(found)
 
 
 def _effort(judged: Mapping[str, Any] | None) -> dict[str, Any] | None:

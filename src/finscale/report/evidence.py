@@ -1,0 +1,309 @@
+"""The evidence of one cell as tables: intervals, comparisons, calibration, stability, backtests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.theme import display
+
+Item = Mapping[str, Any]
+
+_MAPS = ("platt", "isotonic", "temperature")
+
+
+@dataclass(frozen=True)
+class EvidenceSection:
+    """What the page shows of one cell's evidence; a table that has nothing to show is None."""
+
+    scores: Table
+    differences: Table | None
+    claims: tuple[str, ...]
+    detection: Table | None
+    thresholds: Table | None
+    calibration: Table
+    years: Table
+    regimes: Table
+    economics: Table | None
+    note: str
+    trading_note: str
+
+
+def evidence_section(evidence: Item) -> EvidenceSection:
+    """Return the tables of one cell; ``evidence`` is `Evidence.as_dict` of the cell."""
+    shown = _shown(evidence)
+    best = evidence["best_budget"] or evidence["best_baseline"]
+    return EvidenceSection(
+        scores=_scores(evidence),
+        differences=_differences(evidence) if evidence["differences"] else None,
+        claims=_claims(evidence),
+        detection=_detection(evidence),
+        thresholds=None if best is None else _thresholds(evidence["scores"][best]),
+        calibration=_calibration(evidence, shown),
+        years=_groups(evidence, shown, "by_year"),
+        regimes=_groups(evidence, shown, "by_regime"),
+        economics=_economics(evidence),
+        note=_note(evidence),
+        trading_note=_trading_note(evidence),
+    )
+
+
+def _shown(evidence: Item) -> list[str]:
+    """Return the models that the detailed tables show: the best of each kind, and volatility."""
+    names = (
+        evidence["best_budget"],
+        evidence["best_baseline"],
+        evidence["volatility_baseline"],
+    )
+    return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def _in_order(evidence: Item) -> list[str]:
+    return [*evidence["budgets"], *evidence["baselines"], *evidence["references"]]
+
+
+def _scores(evidence: Item) -> Table:
+    rows = []
+    for model in _in_order(evidence):
+        one = evidence["scores"][model]
+        rows.append(
+            (
+                display(model),
+                _estimate(one["log_loss"], 4),
+                _estimate(one["skill"], 3, sign=True),
+                _estimate(one["skill_vs_benchmark"], 3, sign=True),
+                _estimate(one["brier"], 4),
+                _estimate(one["auc"], 3),
+                _estimate(one["average_precision"], 3),
+                _estimate(one["calibration"]["calibration_error"], 3),
+            )
+        )
+    header = (
+        *("model", "log-loss", "skill", "skill over volatility", "Brier", "AUC"),
+        *("average precision", "calibration error"),
+    )
+    return Table(header, tuple(rows))
+
+
+def _differences(evidence: Item) -> Table:
+    rivals = [
+        name
+        for name in dict.fromkeys(
+            ("base_rate", evidence["volatility_baseline"], evidence["best_baseline"])
+        )
+        if name in evidence["baselines"]
+    ]
+    corrected = (evidence["correction"] or {}).get("p_values", {})
+    found = {(one["model"], one["benchmark"]): one for one in evidence["differences"]}
+    rows = []
+    for budget in evidence["budgets"]:
+        p_value = corrected.get(budget)
+        rows.append(
+            (
+                budget,
+                *(_estimate(found[budget, rival]["difference"], 4, sign=True) for rival in rivals),
+                NOTHING if p_value is None else number(p_value["p_value"]),
+                NOTHING if p_value is None else number(p_value["holm"]),
+                _in_set(evidence, budget),
+            )
+        )
+    header = (
+        "budget",
+        *(f"less {display(rival)}" for rival in rivals),
+        *("p over volatility", "p, Holm", "in confidence set"),
+    )
+    return Table(header, tuple(rows))
+
+
+def _in_set(evidence: Item, model: str) -> str:
+    chosen = evidence["confidence_set"]
+    return NOTHING if chosen is None else "yes" if model in chosen["included"] else "no"
+
+
+def _claims(evidence: Item) -> tuple[str, ...]:
+    """Say what the comparisons allow, in sentences."""
+    claims = []
+    for one in evidence["superior_ability"]:
+        beaten = one["p_value"] < 1.0 - evidence["confidence"]
+        said = "at least one budget beats" if beaten else "no budget is shown to beat"
+        claims.append(
+            f"Superior predictive ability (Hansen 2005): {said} {display(one['benchmark'])}, "
+            f"taking all {len(one['models'])} budgets together (p = {one['p_value']:.3f})."
+        )
+    chosen = evidence["confidence_set"]
+    if chosen is not None:
+        names = ", ".join(display(name) for name in chosen["included"])
+        claims.append(
+            f"Model confidence set (Hansen, Lunde and Nason 2011), {chosen['confidence']:.0%}: the "
+            f"data do not tell these apart from the best: {names}."
+        )
+    if evidence["correction"] is not None:
+        claims.append(evidence["correction"]["statement"])
+    return tuple(claims)
+
+
+def _detection(evidence: Item) -> Table | None:
+    recalls = sorted(
+        {p["recall"] for one in evidence["scores"].values() for p in one["precision_at_recall"]}
+    )
+    if not recalls:
+        return None
+    rows = []
+    for model in _in_order(evidence):
+        one = evidence["scores"][model]
+        precision = {p["recall"]: p["precision"] for p in one["precision_at_recall"]}
+        reach = one["prediction_range"]
+        rows.append(
+            (
+                display(model),
+                *(_estimate(precision.get(recall), 3) for recall in recalls),
+                number(reach["p_min"]),
+                number(reach["p_05"]["value"]),
+                number(reach["p_50"]["value"]),
+                number(reach["p_95"]["value"]),
+                number(reach["p_max"]),
+            )
+        )
+    header = (
+        "model",
+        *(f"precision at recall {recall:g}" for recall in recalls),
+        *("lowest forecast", "5%", "median", "95%", "highest"),
+    )
+    return Table(header, tuple(rows))
+
+
+def _thresholds(scores: Item) -> Table:
+    rows = [
+        (
+            f"{one['threshold']:g}",
+            _estimate(one["precision"], 3),
+            _estimate(one["recall"], 3),
+            _estimate(one["flagged_frac"], 3),
+        )
+        for one in scores["thresholds"]
+    ]
+    return Table(("forecast above", "precision", "recall", "share of rows"), tuple(rows))
+
+
+def _calibration(evidence: Item, shown: Sequence[str]) -> Table:
+    rows = []
+    for model in shown:
+        one = evidence["scores"][model]
+        rows.append(
+            (
+                display(model),
+                "as it is",
+                _estimate(one["log_loss"], 4),
+                _estimate(one["skill"], 3, sign=True),
+                _estimate(one["calibration"]["calibration_error"], 3),
+                number(one["calibration"]["calibration_noise"]),
+                NOTHING,
+            )
+        )
+        for name in _MAPS:
+            mapped = evidence["recalibration"][model].get(name)
+            if mapped is not None:
+                rows.append(
+                    (
+                        "",
+                        name,
+                        _estimate(mapped["log_loss"], 4),
+                        _estimate(mapped["skill"], 3, sign=True),
+                        _estimate(mapped["calibration"]["calibration_error"], 3),
+                        number(mapped["calibration"]["calibration_noise"]),
+                        _estimate(mapped["gain"], 4, sign=True),
+                    )
+                )
+    header = (
+        *("model", "fitted on validation", "log-loss", "skill", "calibration error"),
+        *("of which noise", "gain"),
+    )
+    return Table(header, tuple(rows), n_text=2)
+
+
+def _groups(evidence: Item, shown: Sequence[str], kind: str) -> Table:
+    groups: dict[str, dict[str, Item]] = {}
+    for model in shown:
+        for one in evidence["stability"][model][kind]:
+            groups.setdefault(one["group"], {})[model] = one
+    rows = []
+    for group, found in groups.items():
+        first = next(iter(found.values()))
+        few = " (few)" if first["few_rows"] else ""
+        rows.append(
+            (
+                group,
+                f"{first['n_rows']}{few}",
+                f"{100 * first['event_rate']:.0f}%",
+                *(_estimate(found[model]["skill"], 3, sign=True) for model in shown),
+            )
+        )
+    header = (
+        "year" if kind == "by_year" else "volatility",
+        *("rows", "events"),
+        *(f"skill of {display(model)}" for model in shown),
+    )
+    return Table(header, tuple(rows))
+
+
+def _economics(evidence: Item) -> Table | None:
+    if evidence["economics"] is None:
+        return None
+    every = (*evidence["economics"]["timing"], *evidence["economics"]["cross_section"])
+    rows = [
+        (
+            display(one["name"]).replace("/", ", "),
+            _percent(one["annual_return"]),
+            _percent(one["annual_volatility"]),
+            _estimate(one["sharpe"], 2, sign=True),
+            _percent(one["max_drawdown"]),
+            number(one["annual_turnover"], digits=1),
+            number(one["deflated_sharpe"], digits=2),
+        )
+        for one in every
+    ]
+    header = (
+        *("strategy", "return a year", "volatility", "Sharpe ratio", "worst drawdown"),
+        *("turnover a year", "deflated Sharpe"),
+    )
+    return Table(header, tuple(rows))
+
+
+def _note(evidence: Item) -> str:
+    return (
+        f"Test rows, {evidence['n_rows']:,} on {evidence['n_dates']:,} dates. Intervals are "
+        f"{evidence['confidence']:.0%}, from {evidence['n_samples']:,} resamplings of the dates in "
+        f"blocks of {evidence['mean_block']:.0f} on average (stationary bootstrap, Politis and "
+        f"Romano 1994; of {evidence['comparison_block']:.0f} for comparisons), since neighbouring "
+        "labels overlap. A budget's forecast is the average of its seeds."
+    )
+
+
+def _trading_note(evidence: Item) -> str:
+    if evidence["economics"] is None:
+        return ""
+    trading = evidence["economics"]["trading"]
+    when = "the same close" if trading["lag"] == 0 else f"a close {trading['lag']} later"
+    return (
+        f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
+        f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
+        f"deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
+        f"best of {trading['n_trials']} strategies without skill."
+    )
+
+
+def _estimate(estimate: Item | None, digits: int, *, sign: bool = False) -> str:
+    if estimate is None or estimate["value"] is None:
+        return NOTHING
+    show = signed if sign else number
+    value = show(estimate["value"], digits=digits)
+    if estimate["low"] is None or estimate["high"] is None:
+        return value
+    low, high = (show(estimate[end], digits=digits) for end in ("low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%".replace("-", "−")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+
+from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
+from finscale.evaluation.predictions import predictions_frame
+from finscale.report.evidence import EvidenceSection, evidence_section
+
+N_ROWS = 240
+FIRST = dt.date(2015, 1, 1)
+
+
+def dates(first: int, n: int) -> list[dt.date]:
+    return [FIRST + dt.timedelta(days=first + day) for day in range(n)]
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    """Two budgets of which the larger knows more, a volatility baseline and the base rate."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for part, first in (("validation", 300), ("test", 300 + N_ROWS)):
+        truth = np.clip(0.3 + 0.25 * np.sin(np.arange(N_ROWS) / 9), 0.02, 0.98)
+        labels = rng.random(N_ROWS) < truth
+        forecasts = {
+            "base_rate": np.full(N_ROWS, 0.3),
+            "logistic_volatility": 0.7 * 0.3 + 0.3 * truth,
+            "logistic_all": 0.5 * 0.3 + 0.5 * truth,
+            "5K": 0.6 * 0.3 + 0.4 * truth,
+            "20K": truth,
+        }
+        frames += [
+            predictions_frame(
+                rows=np.arange(N_ROWS) + first, symbols=["A"] * N_ROWS, dates=dates(first, N_ROWS),
+                part=part, labels=labels, model=model, seed=None, probabilities=p,
+            )
+            for model, p in forecasts.items()
+        ]  # fmt: skip
+    n_bars = 300 + 2 * N_ROWS + 5
+    closes = pl.DataFrame(
+        {
+            "symbol": ["A"] * n_bars,
+            "date": dates(0, n_bars),
+            "close": 100 * np.exp(np.cumsum(0.01 * rng.standard_normal(n_bars))),
+        }
+    )
+    inputs = EvidenceInputs(pl.concat(frames), ("5K", "20K"), 0.3, 1, closes)
+    return cell_evidence(inputs, EvidenceSettings(n_bootstrap=200, n_experiments=4)).as_dict()
+
+
+@pytest.fixture(scope="module")
+def section(evidence) -> EvidenceSection:
+    return evidence_section(evidence)
+
+
+def test_every_score_stands_with_its_interval(section, evidence):
+    rows = {row[0]: row for row in section.scores.rows}
+    assert list(rows)[:2] == ["5K", "20K"]
+    one = evidence["scores"]["20K"]["log_loss"]
+    assert rows["20K"][1] == f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
+    assert rows["logistic volatility"][3].startswith("+0.000")
+    # A constant forecast ranks nothing above anything.
+    assert rows["base rate"][5].startswith("0.500")
+
+
+def test_budgets_stand_against_the_same_three_rivals(section, evidence):
+    assert section.differences is not None
+    assert section.differences.header[1:4] == (
+        "less base rate",
+        "less logistic volatility",
+        "less logistic all",
+    )
+    rows = {row[0]: row for row in section.differences.rows}
+    assert rows["20K"][1].startswith("−")
+    assert rows["20K"][-1] == "yes"
+    assert float(rows["20K"][5]) >= float(rows["20K"][4])
+    assert evidence["best_budget"] == "20K"
+
+
+def test_the_claims_say_what_was_found_and_how_many_were_tried(section):
+    superior, _, confidence_set, tried = section.claims
+    assert "at least one budget beats logistic volatility" in superior
+    assert "the data do not tell these apart from the best: 20K" in confidence_set
+    assert "4 experiments" in tried
+
+
+def test_calibration_thresholds_and_reach_are_there(section):
+    names = [row[1] for row in section.calibration.rows[:4]]
+    assert names == ["as it is", "platt", "isotonic", "temperature"]
+    assert section.thresholds is not None
+    assert section.detection is not None
+    assert [row[0] for row in section.detection.rows][:2] == ["5K", "20K"]
+
+
+def test_years_and_regimes_add_up_to_the_rows(section):
+    for table in (section.years, section.regimes):
+        assert sum(int(row[1].removesuffix(" (few)")) for row in table.rows) == N_ROWS
+        assert table.header[3:] == (
+            "skill of 20K",
+            "skill of logistic all",
+            "skill of logistic volatility",
+        )
+
+
+def test_backtests_are_last_and_say_what_they_assume(section):
+    assert section.economics is not None
+    assert section.economics.rows[0][0] == "buy and hold"
+    assert section.trading_note.startswith("Never the headline")
+    assert "at the same close, 5 basis points" in section.trading_note
+
+
+def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):
+    bare = evidence | {
+        "economics": None,
+        "stability": {name: one | {"by_regime": []} for name, one in evidence["stability"].items()},
+    }
+    section = evidence_section(bare)
+    assert section.economics is None
+    assert section.trading_note == ""
+    assert section.regimes.rows == ()
