@@ -8,6 +8,7 @@ import pytest
 
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.predictions import predictions_frame
+from finscale.report.economics_figure import sharpe_against_size
 from finscale.report.evidence import EvidenceSection, evidence_section
 
 N_ROWS = 240
@@ -64,7 +65,7 @@ def test_every_score_stands_with_its_interval(section, evidence):
     assert rows["20K"][1] == f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
     assert rows["logistic volatility"][3].startswith("+0.000")
     # A constant forecast ranks nothing above anything.
-    assert rows["base rate"][5].startswith("0.500")
+    assert rows["base rate"][4].startswith("0.500")
 
 
 def test_budgets_stand_against_the_same_three_rivals(section, evidence):
@@ -122,3 +123,17 @@ def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):
     assert section.economics is None
     assert section.trading_note == ""
     assert section.regimes.rows == ()
+
+
+def test_sharpe_ratios_stand_against_parameters_and_compute(evidence):
+    sizes = {"5K": (5_000, 1e12), "20K": (20_000, 8e12)}
+    figure = sharpe_against_size(evidence, sizes)
+    assert figure is not None
+    budgets, hold, volatility = figure.data[:3]
+    assert list(budgets.x) == [5_000, 20_000]
+    found = {one["name"]: one["sharpe"] for one in evidence["economics"]["timing"]}
+    assert list(budgets.y) == [found["5K/threshold"]["value"], found["20K/threshold"]["value"]]
+    assert (hold.name, volatility.name) == ("buy and hold", "logistic volatility")
+    assert list(figure.data[3].x) == [1e12, 8e12]
+    assert sharpe_against_size(evidence, {}) is None
+    assert sharpe_against_size(evidence | {"economics": None}, sizes) is None

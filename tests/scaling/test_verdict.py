@@ -9,8 +9,8 @@ from scipy import stats
 from finscale.errors import FitError
 from finscale.scaling.laws import PowerLawWithFloor
 from finscale.scaling.uncertainty import Interval
-from finscale.scaling.verdict import Point, _kind, judge
-from finscale.scaling.wording import _aicc_phrase, _signed
+from finscale.scaling.verdict import Paired, Point, _kind, judge
+from finscale.scaling.wording import _aicc_phrase, _signed, extrapolation_notes
 
 SIZES = np.geomspace(1e6, 1.28e8, 8).round().astype(int)
 FALLING = PowerLawWithFloor.predict({"E": 0.3, "A": 4.0, "alpha": 0.3}, SIZES)
@@ -57,8 +57,8 @@ def test_sentence_of_a_falling_loss():
         f"{difference.high:+.4f}) from the smallest to the largest, and L = E + A N^-alpha with "
         f"alpha {alpha.estimate:.2f} (95% interval {alpha.low:.2f} to {alpha.high:.2f}) beats a "
         f"constant by {verdict.delta_aicc:.1f} AICc; "
-        "7 of 8 budgets beat the base rate (0.360), the lowest being that of b7 (0.314); "
-        "none of the budgets beats logistic_all (0.300)."
+        "7 of 8 budgets have a lower mean loss than the base rate (0.360), the lowest being that "
+        "of b7 (0.314); none of the budgets has a lower mean loss than logistic_all (0.300)."
     )
     assert verdict.best_skill == pytest.approx(1 - verdict.best_loss / 0.36)
 
@@ -106,9 +106,56 @@ def test_sentence_of_too_few_points():
 
     assert judge(points, best_baseline=("logistic_all", 0.351)).sentence == (
         "Too few points for a verdict: 2 budgets spanning ×10, while comparing a power law with a "
-        "floor against a constant by AICc needs at least 6 distinct sizes; 1 of 2 budgets beats "
-        "logistic_all (0.351), the lowest being that of 20M (0.347)."
+        "floor against a constant by AICc needs at least 6 distinct sizes; 1 of 2 budgets has a "
+        "lower mean loss than logistic_all (0.351), the lowest being that of 20M (0.347)."
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said", "beats"),
+    [
+        (-0.02, -0.004, "beats", True),
+        (-0.02, 0.004, "is not told apart from", False),
+        (0.002, 0.02, "is worse than", False),
+    ],
+)
+def test_a_rival_is_beaten_only_by_a_paired_interval(low, high, said, beats):
+    points = [Point("2M", 2_000_000, (0.36,)), Point("20M", 20_000_000, (0.347,))]
+    pair = Paired("20M", Interval(estimate=(low + high) / 2, low=low, high=high))
+    clear = Paired("20M", Interval(estimate=-0.1, low=-0.12, high=-0.08))
+
+    verdict = judge(
+        points,
+        base_loss=0.45,
+        best_baseline=("logistic_all", 0.351),
+        paired={"the base rate": clear, "logistic_all": pair},
+    )
+
+    assert verdict.beats is beats
+    assert verdict.sentence.endswith(
+        "20M, the best on validation, beats the base rate (0.450), its loss differing by -0.100 "
+        f"(95% interval -0.120 to -0.080) and {said} logistic_all (0.351), its loss differing by "
+        f"{(low + high) / 2:+.3f} (95% interval {low:+.3f} to {high:+.3f})."
+    )
+    # Without the comparison nothing is claimed but means.
+    assert judge(points, base_loss=0.45).beats is None
+
+
+def test_a_law_that_does_not_carry_over_is_said_so():
+    # The last budget breaks the fall of the five before it.
+    losses = [0.50, 0.45, 0.41, 0.38, 0.36, 0.345, 0.50]
+    sizes = [10.0**exponent for exponent in np.linspace(4, 7, 7)]
+    verdict = judge(make_points(sizes, losses), extrapolate=True)
+    assert set(verdict.extrapolation) == {"constant", "power", "power-floor"}
+    errors = {name: one.rms_error for name, one in verdict.extrapolation.items()}
+    assert errors["constant"] < min(errors["power"], errors["power-floor"])
+
+    kind = extrapolation_notes("falls", verdict.extrapolation)
+    assert len(kind) == 1
+    assert "a constant predicts each budget from the others better" in kind[0]
+    assert extrapolation_notes("no_evidence", verdict.extrapolation) == ()
+    law = judge(make_points(sizes, [0.3 + 2 * n**-0.3 for n in sizes]), extrapolate=True)
+    assert extrapolation_notes("falls", law.extrapolation) == ()
 
 
 def test_budgets_of_one_size_count_once():

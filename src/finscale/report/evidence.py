@@ -19,6 +19,7 @@ class EvidenceSection:
     """What the page shows of one cell's evidence; a table that has nothing to show is None."""
 
     scores: Table
+    more_scores: Table
     differences: Table | None
     claims: tuple[str, ...]
     detection: Table | None
@@ -37,6 +38,7 @@ def evidence_section(evidence: Item) -> EvidenceSection:
     best = evidence["best_budget"] or evidence["best_baseline"]
     return EvidenceSection(
         scores=_scores(evidence),
+        more_scores=_more_scores(evidence),
         differences=_differences(evidence) if evidence["differences"] else None,
         claims=_claims(evidence),
         detection=_detection(evidence),
@@ -74,15 +76,31 @@ def _scores(evidence: Item) -> Table:
                 _estimate(one["log_loss"], 4),
                 _estimate(one["skill"], 3, sign=True),
                 _estimate(one["skill_vs_benchmark"], 3, sign=True),
-                _estimate(one["brier"], 4),
                 _estimate(one["auc"], 3),
+            )
+        )
+    return Table(("model", "log-loss", "skill", "skill over volatility", "AUC"), tuple(rows))
+
+
+def _more_scores(evidence: Item) -> Table:
+    rows = []
+    for model in _in_order(evidence):
+        one = evidence["scores"][model]
+        parts = one["calibration"]
+        rows.append(
+            (
+                display(model),
+                _estimate(one["brier"], 4),
+                _estimate(parts["reliability"], 4),
+                _estimate(parts["resolution"], 4),
+                _estimate(parts["uncertainty"], 4),
                 _estimate(one["average_precision"], 3),
-                _estimate(one["calibration"]["calibration_error"], 3),
+                _estimate(parts["calibration_error"], 3),
             )
         )
     header = (
-        *("model", "log-loss", "skill", "skill over volatility", "Brier", "AUC"),
-        *("average precision", "calibration error"),
+        *("model", "Brier", "reliability", "resolution", "uncertainty", "average precision"),
+        "calibration error",
     )
     return Table(header, tuple(rows))
 

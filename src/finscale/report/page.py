@@ -16,8 +16,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from finscale.imported.record import ImportedLine
-from finscale.records import Record, TrialRecord
-from finscale.report import figures, tables
+from finscale.records import FinalRecord, Record, TrialRecord
+from finscale.report import economics_figure, figures, tables
 from finscale.report.coverage_figure import coverage_figure
 from finscale.report.coverage_table import coverage_table
 from finscale.report.data_size import compare_data_sizes
@@ -208,6 +208,19 @@ def _section(
     }
 
 
+def _sharpe(
+    report: ReportInput, cell: Mapping[str, Any], finals: Mapping[str, Sequence[FinalRecord]]
+) -> go.Figure | None:
+    evidence = report.evidence.get(cell["cell"])
+    if evidence is None:
+        return None
+    sizes = {
+        budget: (runs[0].n_parameters, sum(run.flops for run in runs))
+        for budget, runs in finals.items()
+    }
+    return economics_figure.sharpe_against_size(evidence, sizes)
+
+
 def _evidence(report: ReportInput, cell: Mapping[str, Any]) -> EvidenceSection | None:
     found = report.evidence.get(cell["cell"])
     return None if found is None else evidence_section(found)
@@ -281,6 +294,9 @@ def _plots(
     if finals:
         curves = figures.learning_curves(finals, base_loss=base_loss)
         found.append(plot("curves", curves, _CURVES_TEXT))
+    sharpe = _sharpe(report, cell, finals)
+    if sharpe is not None:
+        found.append(plot("sharpe", sharpe, economics_figure.TEXT))
     reliability = _reliability(report, cell)
     if reliability is not None:
         found.append(reliability)

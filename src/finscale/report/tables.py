@@ -8,6 +8,7 @@ from typing import Any
 
 from finscale.records import CellRecord, Record
 from finscale.report.theme import display
+from finscale.scaling.laws import find_law, short_name
 from finscale.scaling.ledger import BASE_RATE, PARTS
 from finscale.study import DataSize
 from finscale.units import count_text
@@ -218,6 +219,7 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                         "-", "−"
                     ),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
+                    _left_out(verdict["extrapolation"], fit["law"]),
                     AT_BOUND if bounded else _interval(interval and interval["alpha"]),
                     # Without a floor a law at its bound can only fall: its interval says nothing.
                     NOTHING
@@ -225,8 +227,19 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                     else _interval(interval and interval["loss_difference"]),
                 )
             )
-    header = ("part", "law", "fitted", "ΔAICc", "alpha, interval", "largest − smallest, interval")
+    header = (
+        *("part", "law", "fitted", "ΔAICc", "error on budgets left out, and on the largest"),
+        *("alpha, interval", "largest − smallest, interval"),
+    )
     return Table(header, tuple(rows), n_text=3)
+
+
+def _left_out(extrapolation: Mapping[str, Any], law: str) -> str:
+    """Return the rms error of every budget predicted from the others, and that of the largest."""
+    one = extrapolation.get(short_name(find_law(law)))
+    if one is None or one["rms_error"] is None or one["largest"] is None:
+        return NOTHING
+    return f"{number(one['rms_error'], digits=4)}, {signed(one['largest']['error'], digits=4)}"
 
 
 def parts_table(summary: Mapping[str, Any]) -> Table:

@@ -62,13 +62,11 @@ def sentence(
         else _finding(kind, points, comparison, delta_aicc, intervals)
     )
     percent = f"{100 * confidence:g}%"
-    against = [
-        _paired(paired[name], name, loss, percent)
-        if name in paired
-        else _against(points, name, loss)
-        for name, loss in rivals
-    ]
-    return "; ".join([core, *against]) + "."
+    tested = [_paired(paired[name], name, loss, percent) for name, loss in rivals if name in paired]
+    budget = next((pair.budget for pair in paired.values()), "")
+    said = [f"{budget}, the best on validation, {' and '.join(tested)}"] if tested else []
+    said += [_against(points, name, loss) for name, loss in rivals if name not in paired]
+    return "; ".join([core, *said]) + "."
 
 
 def _too_few(points: Sequence[Point], needed: int) -> str:
@@ -145,24 +143,21 @@ def _alpha_phrase(interval: LawIntervals, percent: str) -> str:
 
 
 def _paired(pair: Paired, name: str, loss: float, percent: str) -> str:
-    """Say of the budget chosen on validation whether it beats a rival by more than chance."""
+    """Say whether the budget chosen on validation beats a rival by more than chance."""
     low, high = pair.difference.low, pair.difference.high
     verb = "beats" if high < 0.0 else "is worse than" if low > 0.0 else "is not told apart from"
-    return (
-        f"{pair.budget}, the best on validation, {verb} {name} ({loss:.3f}): its loss differs by "
-        f"{_signed(pair.difference, percent)}"
-    )
+    return f"{verb} {name} ({loss:.3f}), its loss differing by {_signed(pair.difference, percent)}"
 
 
 def _against(points: Sequence[Point], name: str, loss: float) -> str:
     n_better = n_beating(points, loss)
     rival = f"{name} ({loss:.3f})"
     if n_better == 0:
-        return f"none of the budgets beats {rival}"
+        return f"none of the budgets has a lower mean loss than {rival}"
     best = min(points, key=lambda point: point.mean_loss)
-    verb = "beats" if n_better == 1 else "beat"
+    verb = "has" if n_better == 1 else "have"
     return (
-        f"{n_better} of {_count(len(points), 'budget')} {verb} {rival}, "
+        f"{n_better} of {_count(len(points), 'budget')} {verb} a lower mean loss than {rival}, "
         f"the lowest being that of {best.budget} ({best.mean_loss:.3f})"
     )
 
