@@ -132,7 +132,7 @@ def test_a_terminal_that_is_lost_stops_the_run_and_costs_nothing(
     process = terminal.start([*COMMAND, "run", study, "--out", "run"], tmp_path)
     terminal.wait_until(lambda: n_trials(directory) >= 1)
     terminal.lose()
-    assert process.wait(60) == 130
+    assert process.wait(PATIENCE_S) == 130
     assert "Traceback" not in directory.log.read_text(encoding="utf-8")
     assert_kept(directory)
 
@@ -149,7 +149,7 @@ def test_nohup_goes_on_without_a_terminal(tmp_path: Path) -> None:
         )
     wait_until(lambda: n_trials(directory) >= 1, process)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(120) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert n_trials(directory) == 20
     assert re.search(rf"{NAMES[1]} +done +10/10", (tmp_path / "out.txt").read_text())
 
@@ -176,7 +176,7 @@ def test_two_workers_take_a_new_order_and_stop_at_once(
     assert n_trials(directory, NAMES[0]) <= after + 1
 
     assert finscale("stop", "run", "--now").code == 0
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "Traceback" not in err
     [fault] = [line for line in err.splitlines() if "nonsense" in line]
@@ -203,7 +203,7 @@ def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
     process = begin(
         *("run", write_study(tmp_path), "--out", copied.root, "--workers", "2"), cwd=tmp_path
     )
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, err
     assert "Traceback" not in err
     assert err.count("FAILED") == 1, err
