@@ -44,7 +44,7 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2000)
 def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
     write_study(tmp_path, STUDY).rename(tmp_path / "study.yaml")
     (tmp_path / "past").mkdir()
@@ -65,7 +65,7 @@ def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=800,
+        timeout=1900,
         check=False,
     )
     rest = done.stdout
