@@ -6,17 +6,20 @@ STUDY ?= studies/quickstart.yaml
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check verify clean
+.PHONY: help run test test-slow check verify clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Variables: PYTHON (3.11 to 3.13), STUDY ($(STUDY)), ARGS (more options for finscale run)'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Variables: PYTHON (3.11 to 3.13), STUDY ($(STUDY)), ARGS (more options for finscale run, or for pytest)'
 
 run: $(READY) ## run the quickstart study, or go on with it, and write its report
 	$(BIN)/finscale run $(STUDY) $(ARGS)
 
-test: $(READY) ## run the tests
-	$(BIN)/pytest -n auto $(ARGS)
+test: $(READY) ## run the tests, but for the slow ones
+	$(BIN)/pytest -n auto --dist worksteal -m 'not slow' $(ARGS)
+
+test-slow: $(READY) ## run the slow tests: real runs, killed, stopped and shared among machines
+	$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
 
 check: $(READY) ## format, lint, types, import direction
 	$(BIN)/ruff format --check .

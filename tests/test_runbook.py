@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,17 @@ from finscale.cli.app import MODULE_OF, commands_of
 from tiny import write_study
 
 RUNBOOK = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text(encoding="utf-8")
-STUDY = {
-    "search.n_trials": 3,
+# Long enough for the run to be stopped before its end, short enough to be run again and again.
+STUDY: dict[str, Any] = {
+    "search.n_trials": 4,
+    "search.space.epochs": [20],
+    "training.patience": 20,
+    "split": {"by": "fraction", "train_frac": 0.4, "validation_frac": 0.1},
     "baselines": ["base_rate"],
 }
+PAST = """experiment,budget,task,horizon,status,val_loss,d_model,n_layers,n_heads,d_ff
+hpo_2M_h1_threshold_1pct,2M,threshold_1pct,1,success,0.3791,64,32,2,256
+"""
 _MARK = "@@ command {} ended with {}"
 
 
@@ -36,9 +44,11 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2000)
 def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
     write_study(tmp_path, STUDY).rename(tmp_path / "study.yaml")
+    (tmp_path / "past").mkdir()
+    (tmp_path / "past" / "experiment_results.csv").write_text(PAST, encoding="utf-8")
     program = tmp_path / "bin" / "finscale"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m finscale.cli.main "$@"\n')
@@ -55,7 +65,7 @@ def test_the_commands_of_the_runbook_do_what_it_says(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=800,
+        timeout=1900,
         check=False,
     )
     rest = done.stdout

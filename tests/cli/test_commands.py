@@ -17,7 +17,7 @@ from finscale.models.architecture import InputShape
 from finscale.pipeline import work as pipeline_run
 from finscale.pipeline.queue import parse_queue
 from finscale.rundir import RunDirectory
-from finscale.search.leases import this_worker
+from finscale.search.processes import this_worker
 from tiny import NAMES, raw_records, write_study
 
 STUDIES = Path(__file__).parents[2] / "studies"

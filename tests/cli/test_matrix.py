@@ -15,7 +15,7 @@ import pytest
 from command_line import CommandLine
 
 from finscale.files import read_json
-from finscale.pipeline.status import experiment_states
+from finscale.pipeline.status import run_status
 from finscale.rundir import RunDirectory
 from finscale.study_file import load_study
 from run_checks import assert_exactly_the_planned_trials
@@ -136,8 +136,11 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     kinds = [(one["experiment"], one["kind"]) for one in records if one["kind"] != "trial"]
     assert sum(kind == "final" for _, kind in kinds) == 36
     assert sum(kind == "ensemble" for _, kind in kinds) == 12
-    states = experiment_states(load_study(run.directory.study), run.directory.root)
-    assert [(one.state, one.n_trials_done) for one in states] == [("done", N_TRIALS)] * 12
+    status = run_status(load_study(run.directory.study), run.directory.root)
+    assert status.is_finished
+    assert [(one.state, one.n_trials_done) for one in status.experiments] == [
+        ("done", N_TRIALS)
+    ] * 12
     summary = read_json(run.directory.summary)
     assert (summary["n_experiments"], summary["n_complete"]) == (12, 12)
     assert summary["failures"] == {}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finscale.errors import OverheatedError, StopRequestedError
 from finscale.files import write_text_atomic
+from finscale.launch.choose import LauncherChoice
+from finscale.launch.launcher import Launcher
 from finscale.pipeline import crew
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.crew import Crew
+from finscale.pipeline.crew import gather_crew
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
+from tiny import tiny_prepared
 
 
 class Played:
@@ -35,33 +39,76 @@ class Played:
         pass
 
 
+class PlayedJobs(Played):
+    """Jobs of which every further one finishes the work."""
+
+    def exit_codes(self) -> list[int | None]:
+        return [*self.codes, *[0] * len(self.commands)][: len(self.commands)]
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "_POLL_S", 0.0)
 
 
-def work(launcher: Played, root: Path, asked: str = "go") -> None:
-    directory = RunDirectory(root)
-    Crew(
+class Choice(LauncherChoice):
+    """Stands for a launcher that was asked for."""
+
+    launcher: Any
+    own_device: bool = False
+    nodes: bool = False
+
+    def make(self, _jobs: Path) -> Launcher:
+        launcher: Launcher = self.launcher
+        return launcher
+
+    @property
+    def has_own_device(self) -> bool:
+        return self.own_device
+
+    @property
+    def uses_nodes(self) -> bool:
+        return self.nodes
+
+
+def work(launcher: Played, root: Path, asked: str = "go", **traits: bool) -> None:
+    directory, prepared = RunDirectory(root), tiny_prepared()
+    n_workers = len(launcher.codes)
+    choice = Choice(launcher=launcher, **traits)
+    gather_crew(prepared.study, directory, choice, n_workers, Progress())(
+        prepared=prepared,
+        chosen=prepared.experiments,
         directory=directory,
-        book=RecordBook(directory, {}),
+        book=RecordBook(directory, prepared.identities),
         progress=Progress(),
-        launcher=launcher,
-        n_workers=len(launcher.codes),
-        n_threads=1,
         options=[],
     ).work(lambda: asked)
 
 
-@pytest.mark.parametrize(("n_workers", "share"), [(1, "1.0000"), (2, "0.5000"), (3, "0.3333")])
+@pytest.mark.parametrize(
+    ("n_workers", "own_device", "share"),
+    [(1, False, "1.0000"), (2, False, "0.5000"), (3, False, "0.3333"), (3, True, "1.0000")],
+)
 def test_each_worker_is_told_its_share_of_the_memory(
-    tmp_path: Path, n_workers: int, share: str
+    tmp_path: Path, n_workers: int, own_device: bool, share: str
 ) -> None:
     launcher = Played([0] * n_workers)
-    work(launcher, tmp_path)
+    work(launcher, tmp_path, own_device=own_device)
     assert len(launcher.commands) == n_workers
     for command in launcher.commands:
         assert command[command.index("--memory-share") + 1] == share
+
+
+def test_a_job_that_ran_out_of_time_is_replaced_and_a_worker_here_that_was_stopped_is_not(
+    tmp_path: Path,
+) -> None:
+    launcher = Played([130, 130])
+    with pytest.raises(StopRequestedError, match="every worker was stopped"):
+        work(launcher, tmp_path)
+    assert len(launcher.commands) == 2
+    launcher = PlayedJobs([130, 0])
+    work(launcher, tmp_path, nodes=True)
+    assert len(launcher.commands) == 3
 
 
 def test_workers_that_left_for_heat_end_the_run_with_what_they_said(tmp_path: Path) -> None:

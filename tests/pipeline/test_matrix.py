@@ -6,11 +6,11 @@ import pytest
 
 from finscale.files import write_json_atomic
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.matrix import experiment_rows, matrix_state, time_left_s
+from finscale.pipeline.matrix import experiment_rows, matrix_state
 from finscale.progress import WorkerState
 from finscale.records import FinalRecord, TrialRecord, read_records
 from finscale.rundir import RunDirectory
-from finscale.search.leases import this_worker
+from finscale.search.processes import this_worker
 from tiny import NAMES, tiny_prepared
 
 
@@ -105,22 +105,24 @@ def test_the_state_of_the_matrix(copied: RunDirectory) -> None:
     assert (half.n_experiments, half.n_trials, half.n_trials_done) == (1, 4, 4)
 
 
-def test_the_time_left(finished: RunDirectory) -> None:
-    records = [
-        record.model_copy(update={"duration_s": seconds})
-        for record, seconds in zip(
-            (r for r in read_records(finished.ledger) if isinstance(r, TrialRecord)),
-            (10.0, 30.0, 1.0, 1.0),
-            strict=False,
-        )
-        if record.experiment == NAMES[0]
-    ][:2]
-    budgets = {NAMES[0]: 1500, NAMES[1]: 3000}
-    # Of the first, 2 of 4 + 1 runs are done, 20 s each; a run of twice the budget takes 40 s.
-    expected_s = 3 * 20 + 5 * 40
-    for n_workers in (1, 2):
-        left_s = time_left_s(records, budgets, n_trials=4, n_seeds=1, n_workers=n_workers)
-        assert left_s == pytest.approx(expected_s / n_workers)
-    assert time_left_s([], budgets, n_trials=4, n_seeds=1, n_workers=1) is None
-    # More than was asked for leaves nothing to do, not less than nothing.
-    assert time_left_s(records, {NAMES[0]: 1500}, n_trials=1, n_seeds=0, n_workers=1) == 0.0
+def test_the_time_left_is_that_of_all_that_was_chosen_and_has_not_failed(
+    copied: RunDirectory,
+) -> None:
+    # One trial and one final run more than there are, each as long as those before on average.
+    prepared = tiny_prepared({"search.n_trials": 5, "final.n_seeds": 4})
+    book = RecordBook(copied, prepared.identities)
+
+    def left_s(n_workers: int) -> float | None:
+        return matrix_state(
+            prepared, copied, book, prepared.experiments, n_workers=n_workers, since=""
+        ).time_left_s
+
+    def mean_s(kind: type[TrialRecord | FinalRecord], name: str) -> float:
+        records = [one for one in book.current if isinstance(one, kind) and one.experiment == name]
+        return sum(one.duration_s for one in records) / len(records)
+
+    expected_s = {name: mean_s(TrialRecord, name) + mean_s(FinalRecord, name) for name in NAMES}
+    assert left_s(1) == pytest.approx(sum(expected_s.values()))
+    assert left_s(2) == pytest.approx(sum(expected_s.values()) / 2)
+    write_json_atomic(copied.experiment(NAMES[1]).failure, {"reason": "bad luck", "at": "now"})
+    assert left_s(1) == pytest.approx(expected_s[NAMES[0]])

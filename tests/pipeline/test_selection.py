@@ -26,7 +26,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def uids(directory: RunDirectory) -> set[str]:
-    points = read_json(directory.scaling).get(CELL, {"points": []})["points"]
+    points = read_json(directory.scaling)["cells"].get(CELL, {"points": []})["points"]
     return {uid for point in points for uid in point["uids"]}
 
 

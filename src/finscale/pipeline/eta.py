@@ -6,6 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from finscale.experiments import Experiment
+from finscale.models.architecture import Architecture
+from finscale.models.cost import training_flops_per_sample
+from finscale.records import FinalRecord, Record, TrialRecord
+from finscale.study import Study
+
 
 @dataclass(frozen=True)
 class Work:
@@ -36,6 +42,37 @@ class Work:
     def is_finished(self) -> bool:
         """Whether nothing is left."""
         return self.n_trials_left == 0 and self.n_finals_left == 0
+
+
+def work_of(study: Study, experiment: Experiment, records: Sequence[Record], n_train: int) -> Work:
+    """Return what an experiment's records say of its time, and what is left of it.
+
+    Parameters
+    ----------
+    records
+        Current ones; those of other experiments do not count.
+    n_train
+        Training anchors of its cell.
+    """
+    own = [one for one in records if one.experiment == experiment.name]
+    trials = [one for one in own if isinstance(one, TrialRecord)]
+    finals = [one for one in own if isinstance(one, FinalRecord)]
+    # A trial that failed at once says nothing of how long one takes.
+    ran = [one for one in trials if one.state != "failed"]
+
+    def flops(architecture: Architecture, epochs: float) -> float:
+        return training_flops_per_sample(architecture, experiment.shape) * n_train * epochs
+
+    measured = [flops(Architecture.parse(one.architecture), one.recipe["epochs"]) for one in ran]
+    epochs = _mean(study.search.space.epochs)
+    return Work(
+        trials_s=[one.duration_s for one in ran],
+        finals_s=[one.duration_s for one in finals],
+        measured_flops=_mean(measured) if measured else 0.0,
+        planned_flops=_mean([flops(one, epochs) for one in experiment.architectures]),
+        n_trials_left=max(0, study.search.n_trials - len(trials)),
+        n_finals_left=max(0, study.final.n_seeds - len(finals)),
+    )
 
 
 def time_left_s(works: Sequence[Work], n_workers: int) -> list[float | None]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from finscale.errors import StopRequestedError
 from finscale.experiments import Experiment
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.eta import time_left_s, total_s, work_of
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.results import read_failures
 from finscale.pipeline.worker_status import read_worker_status
 from finscale.progress import MatrixState, WorkerState
-from finscale.records import EnsembleRecord, FinalRecord, Record, TrialRecord
+from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
 from finscale.rundir import RunDirectory
 
 
@@ -114,6 +114,12 @@ def matrix_state(
     trials = [record for record in records if isinstance(record, TrialRecord)]
     n_trials = prepared.study.search.n_trials
     complete = [t for t in trials if t.state == "complete" and t.validation_skill is not None]
+    failed = read_failures(directory, chosen)
+    works = [
+        work_of(prepared.study, one, records, prepared.n_train[one.cell_name].whole)
+        for one in chosen
+        if one.name not in failed
+    ]
     return MatrixState(
         n_experiments=len(chosen),
         n_experiments_done=len({r.experiment for r in records if isinstance(r, EnsembleRecord)}),
@@ -121,46 +127,9 @@ def matrix_state(
         n_trials_done=len(trials),
         n_workers=n_workers,
         workers=tuple(_workers(directory.workers, since)),
-        time_left_s=time_left_s(
-            records,
-            {one.name: one.budget.n_parameters for one in chosen},
-            n_trials=n_trials,
-            n_seeds=prepared.study.final.n_seeds,
-            n_workers=n_workers,
-        ),
+        time_left_s=total_s(time_left_s(works, n_workers)),
         best=max(complete, key=lambda one: one.validation_skill or 0.0, default=None),
     )
-
-
-def time_left_s(
-    records: Sequence[Record],
-    budgets: Mapping[str, int],
-    *,
-    n_trials: int,
-    n_seeds: int,
-    n_workers: int,
-) -> float | None:
-    """Return what the runs that are missing will take together, or None without a finished one.
-
-    Of an experiment that has runs, those to come are taken to last as long on average. Of another,
-    as long as in the experiment of the nearest budget that has some, in proportion to the budget:
-    that is what FLOPs do; small models on a fast device take less than that.
-    """
-    durations: dict[str, list[float]] = {name: [] for name in budgets}
-    n_done = dict.fromkeys(budgets, 0)
-    for record in records:
-        if isinstance(record, TrialRecord | FinalRecord) and record.experiment in budgets:
-            durations[record.experiment].append(record.duration_s)
-            n_done[record.experiment] += 1
-    known = {name: fmean(those) for name, those in durations.items() if those}
-    if not known:
-        return None
-    total_s = 0.0
-    for name, budget in budgets.items():
-        nearest = min(known, key=lambda one: (one != name, abs(budgets[one] - budget)))
-        run_s = known[nearest] * budget / budgets[nearest]
-        total_s += run_s * max(n_trials + n_seeds - n_done[name], 0)
-    return total_s / n_workers
 
 
 def _workers(directory: Path, since: str) -> list[WorkerState]:

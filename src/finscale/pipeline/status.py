@@ -11,12 +11,10 @@ from typing import Any
 from finscale.errors import FinscaleError
 from finscale.experiments import Experiment, plan_experiments
 from finscale.files import read_json, utc_now
-from finscale.models.architecture import Architecture
-from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import Change
-from finscale.pipeline.eta import Work, time_left_s, total_s
+from finscale.pipeline.eta import time_left_s, total_s, work_of
 from finscale.pipeline.machine_log import last_reading
 from finscale.pipeline.queue import read_queue
 from finscale.pipeline.today import Today, look_at_today
@@ -182,7 +180,7 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
     failures = _failures(directory, experiments)
     found = {one.name: [r for r in book.current if r.experiment == one.name] for one in experiments}
     works = {
-        one.name: _work(study, one, found[one.name], today.n_train.get(one.cell_name, 1))
+        one.name: work_of(study, one, found[one.name], today.n_train.get(one.cell_name, 1))
         for one in experiments
         if one.name not in failures
     }
@@ -254,31 +252,6 @@ def _state(
         time_left_s=left_s,
         note=note,
     )
-
-
-def _work(study: Study, experiment: Experiment, records: Sequence[Record], n_train: int) -> Work:
-    trials = [one for one in records if isinstance(one, TrialRecord)]
-    finals = [one for one in records if isinstance(one, FinalRecord)]
-    # A trial that failed at once says nothing of how long one takes.
-    ran = [one for one in trials if one.state != "failed"]
-
-    def flops(architecture: Architecture, epochs: float) -> float:
-        return training_flops_per_sample(architecture, experiment.shape) * n_train * epochs
-
-    measured = [flops(Architecture.parse(one.architecture), one.recipe["epochs"]) for one in ran]
-    epochs = _mean(study.search.space.epochs)
-    return Work(
-        trials_s=[one.duration_s for one in ran],
-        finals_s=[one.duration_s for one in finals],
-        measured_flops=_mean(measured) if measured else 0.0,
-        planned_flops=_mean([flops(one, epochs) for one in experiment.architectures]),
-        n_trials_left=max(0, study.search.n_trials - len(trials)),
-        n_finals_left=max(0, study.final.n_seeds - len(finals)),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _failures(
