@@ -26,6 +26,7 @@ from finscale.rundir import RunDirectory
 from finscale.scaling.axes import COLUMNS, point_rows
 from finscale.scaling.axis_laws import axis_laws
 from finscale.scaling.ledger import by_cell, count_test_scorings, judge_cells
+from finscale.scaling.surfaces import surfaces
 from finscale.search.coverage import coverage, tried_in
 from finscale.seeds import derive_seed
 
@@ -59,7 +60,11 @@ def fit_laws(
             for name, changes in selection.included_stale.items()
             if name in names
         }
-    scaling = {"cells": cells, "axes": axis_laws(points, **settings)}
+    scaling = {
+        "cells": cells,
+        "axes": axis_laws(points, **settings),
+        "surfaces": surfaces(points, **settings),
+    }
     write_json_atomic(directory.scaling, scaling)
     write_text_atomic(directory.points, points_csv(points))
     return scaling
@@ -109,6 +114,7 @@ def write_report(
             summary=summary,
             scaling=scaling["cells"],
             axes=scaling["axes"],
+            surfaces=scaling["surfaces"],
             data=data,
             environment=read_json(directory.environment),
             records=book.current,

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from finscale.report.tables import NOTHING, Table, number
 from finscale.report.theme import BLUE, GREY, legend_once, panel, small_multiples
-from finscale.units import flops_text
+from finscale.units import count_text, flops_text
 
 _TUNED = {
     "fully_tuned": "fully tuned",
@@ -126,6 +126,41 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
         *("alpha, interval", "largest − smallest, interval"),
     )
     return Table(header, tuple(rows), n_text=4)
+
+
+def surface_table(surfaces: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the fitted surfaces, and what compute would be spent best on."""
+    rows = []
+    for one in surfaces:
+        fit = one["fit"]
+        if fit is None:
+            rows.append((one["of"], str(one["n_points"]), *[NOTHING] * 6, one["why"]))
+            continue
+        intervals = fit["intervals"] or {}
+        numbers = [
+            _limits(fit["parameters"][name], *(intervals.get(name) or (None, None)))
+            for name in ("E", "A", "B", "alpha", "beta")
+        ]
+        said = ["converged" if fit["converged"] else "not converged"]
+        said += [f"{name} at a bound" for name in fit["at_bound"]]
+        rows.append((one["of"], str(one["n_points"]), *numbers, _allocation(one), ", ".join(said)))
+    header = (
+        *("of", "points", "E", "A", "B", "alpha", "beta"),
+        *("best use of the largest compute", "fit"),
+    )
+    return Table(header, tuple(rows))
+
+
+def _allocation(surface: Mapping[str, Any]) -> str:
+    best = surface["allocation"]
+    if best is None:
+        return NOTHING
+    return (
+        f"{count_text(best['n_optimal']['estimate'])} parameters "
+        f"({count_text(best['n_optimal']['low'])} to {count_text(best['n_optimal']['high'])}), "
+        f"{count_text(best['d_optimal']['estimate'])} rows "
+        f"({count_text(best['d_optimal']['low'])} to {count_text(best['d_optimal']['high'])})"
+    )
 
 
 def _traces(curve: Mapping[str, Any], *, floor: float, ceiling: float) -> list[go.Scatter]:

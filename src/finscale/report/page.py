@@ -28,6 +28,7 @@ from finscale.report.effort import (
     axes_table,
     effort_note,
     effort_table,
+    surface_table,
     tuning_figure,
 )
 from finscale.report.evidence import EvidenceSection, evidence_section
@@ -68,6 +69,8 @@ class ReportInput:
         Cell name to `finscale.evaluation.evidence.Evidence.as_dict`.
     axes
         Of `finscale.scaling.axis_laws.axis_laws`.
+    surfaces
+        Of `finscale.scaling.surfaces.surfaces`.
     data
         As in data.json: the bars, and the parts of every cell.
     environment
@@ -93,6 +96,7 @@ class ReportInput:
     predictions: Mapping[str, pl.DataFrame]
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     axes: Sequence[Mapping[str, Any]] = ()
+    surfaces: Sequence[Mapping[str, Any]] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     imported: Sequence[ImportedLine] = ()
 
@@ -145,6 +149,7 @@ def render_report(report: ReportInput) -> str:
         identities=tables.identity_table(report.records),
         finals=tables.final_table(report.summary),
         axes=axes_table(report.axes) if report.axes else None,
+        surfaces=surface_table(report.surfaces) if report.surfaces else None,
         supplementary=supplementary_table(report.records),
         imported=imported,
         imported_plots=imported_plots,
