@@ -36,6 +36,11 @@ class ExperimentFiles:
         return self.root / "predictions.parquet"
 
     @property
+    def walk_forward(self) -> Path:
+        """Losses of the winner on the blocks of history before test."""
+        return self.root / "walk_forward.json"
+
+    @property
     def failure(self) -> Path:
         """Why the experiment failed, if it did."""
         return self.root / "failure.json"

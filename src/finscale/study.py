@@ -298,6 +298,12 @@ class Evidence(Settings):
     """How forecasts are weighed on the test rows; nothing that is trained depends on it."""
 
     n_bootstrap: int = Field(default=1000, ge=100, description="resamplings of the test dates")
+    walk_forward_blocks: int = Field(
+        default=0,
+        ge=0,
+        description="blocks of history, as long as validation, that each winner is trained before "
+        "and scored on",
+    )
     cost_bps: float = Field(
         default=5.0, ge=0, description="backtest: cost of trading the full amount once, in 0.01%"
     )

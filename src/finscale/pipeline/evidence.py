@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import polars as pl
 
 from finscale.dataset.cell import CellData
 from finscale.evaluation.economics import Trading
+from finscale.evaluation.estimate import plain
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
+from finscale.evaluation.walk_forward import PeriodScore, summarise_walk_forward
 from finscale.files import write_json_atomic
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.walk_forward import blocks_of
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.seeds import derive_seed
@@ -29,7 +33,9 @@ def draw_evidence(
     Returns
     -------
     dict
-        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`.
+        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`, and in ``walk_forward`` budget
+        to ``blocks`` (see `finscale.pipeline.walk_forward.blocks_of`) and ``summary``
+        (`finscale.evaluation.walk_forward.WalkForward`).
     """
     found = {}
     for name, frame in predictions.items():
@@ -47,8 +53,35 @@ def draw_evidence(
             horizon_bars=data.cell.horizon_bars,
             closes=_closes(data),
         )
-        found[name] = cell_evidence(inputs, _settings(prepared, book, name)).as_dict()
+        drawn = cell_evidence(inputs, _settings(prepared, book, name)).as_dict()
+        found[name] = drawn | {"walk_forward": _walked(prepared, directory, book, name)}
     write_json_atomic(directory.evidence, found)
+    return found
+
+
+def _walked(
+    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, cell: str
+) -> dict[str, Any]:
+    found = {}
+    for one in prepared.experiments:
+        best = book.best_trial(one.name)
+        if one.cell_name != cell or best is None:
+            continue
+        files = directory.experiment(one.name)
+        blocks = blocks_of(files, book.identities[one.name].fingerprint, best.trial)
+        if blocks:
+            periods = [
+                PeriodScore(
+                    first=date.fromisoformat(block["first"]),
+                    last=date.fromisoformat(block["last"]),
+                    n_rows=block["n_rows"],
+                    log_loss=block["log_loss"],
+                    base_log_loss=block["base_log_loss"],
+                )
+                for block in blocks
+            ]
+            summary = summarise_walk_forward(periods, confidence=prepared.study.scaling.confidence)
+            found[one.budget.label] = {"blocks": blocks, "summary": plain(summary)}
     return found
 
 

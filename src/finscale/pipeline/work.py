@@ -21,6 +21,7 @@ from finscale.pipeline.finals import evaluate_finals, train_finals
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.queue import Queue
 from finscale.pipeline.supplementary import train_listed
+from finscale.pipeline.walk_forward import walk_forward
 from finscale.progress import ExperimentStart, Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
@@ -173,6 +174,8 @@ class Worker:
         if best is not None and "evaluate" in self.stages:
             self.book.sync()
             evaluate_finals(run, best, self.book)
+            if run.study.evidence.walk_forward_blocks:
+                walk_forward(run, best, self.prepared.market)
         if "supplementary" in self.stages:
             self.book.sync()
             train_listed(run, self.book)

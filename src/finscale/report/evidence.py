@@ -27,6 +27,7 @@ class EvidenceSection:
     calibration: Table
     years: Table
     regimes: Table
+    walk_forward: Table | None
     economics: Table | None
     note: str
     trading_note: str
@@ -46,6 +47,7 @@ def evidence_section(evidence: Item) -> EvidenceSection:
         calibration=_calibration(evidence, shown),
         years=_groups(evidence, shown, "by_year"),
         regimes=_groups(evidence, shown, "by_regime"),
+        walk_forward=_walk_forward(evidence.get("walk_forward") or {}),
         economics=_economics(evidence),
         note=_note(evidence),
         trading_note=_trading_note(evidence),
@@ -262,6 +264,37 @@ def _groups(evidence: Item, shown: Sequence[str], kind: str) -> Table:
         "year" if kind == "by_year" else "volatility",
         *("rows", "events"),
         *(f"skill of {display(model)}" for model in shown),
+    )
+    return Table(header, tuple(rows))
+
+
+def _walk_forward(walked: Mapping[str, Item]) -> Table | None:
+    if not walked:
+        return None
+    most = max((one["blocks"] for one in walked.values()), key=len)
+
+    def skill(block: Item, loss: float) -> str:
+        return signed(1.0 - loss / block["base_log_loss"])
+
+    rows = [
+        (
+            budget,
+            *(skill(block, block["log_loss"]) for block in one["blocks"]),
+            *[NOTHING] * (len(most) - len(one["blocks"])),
+            signed(one["summary"]["pooled_skill"]),
+            _estimate(one["summary"]["mean_skill"], 3, sign=True),
+            f"{one['summary']['n_positive']} of {one['summary']['n_periods']}",
+        )
+        for budget, one in walked.items()
+    ]
+    rows += [
+        (display(name), *(skill(block, block["baselines"][name]) for block in most), *[NOTHING] * 3)
+        for name in most[0]["baselines"]
+    ]
+    header = (
+        "model",
+        *(f"{block['first'][:7]} to {block['last'][:7]}" for block in most),
+        *("all rows", "mean of blocks", "blocks above 0"),
     )
     return Table(header, tuple(rows))
 

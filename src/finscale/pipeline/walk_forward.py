@@ -1,0 +1,137 @@
+"""The winner walked forward through the history before test: trained on the past, scored after it.
+
+One test part is one stretch of the market. Here the winning recipe is trained again at the start of
+every block of history on what lies before it, and scored on the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finscale.baselines.registry import FittedBaseline
+from finscale.dataset.cell import CellData, prepare_folds
+from finscale.dataset.market import Market
+from finscale.errors import RunDirectoryError, StopRequestedError
+from finscale.evaluation.metrics import log_loss, sigmoid
+from finscale.files import read_json, write_json_atomic
+from finscale.models.architecture import Architecture
+from finscale.progress import RunStart
+from finscale.records import CurvePoint, TrialRecord
+from finscale.rundir import ExperimentFiles
+from finscale.search.objective import ExperimentRun, describe_job
+from finscale.seeds import derive_seed
+from finscale.study import BaselineName, Study
+from finscale.training.loop import EpochRecord, build_model, score
+from finscale.training.recipe import Recipe, TrainingJob
+
+BASELINES: tuple[BaselineName, ...] = ("logistic_volatility", "logistic_all")
+"""Fitted on the same past and scored on the same blocks."""
+
+
+def walk_forward(run: ExperimentRun, best: TrialRecord, market: Market) -> None:
+    """Train and score the winner on every block that is not done yet.
+
+    Block k is trained on everything before block k - 1, stopped early on block k - 1 and scored on
+    block k; each is as long as the validation part, and the last one is that part. The baselines
+    are fitted on everything before block k. The recipe was chosen on the last block, so it knows
+    more of the market than anyone could have known in the blocks before: what is walked forward is
+    the training, not the search.
+
+    Raises
+    ------
+    SplitError
+        If history is too short for so many blocks.
+    StopRequestedError
+        If the user asked to stop; finished blocks are kept.
+    """
+    folds = prepare_folds(_with_folds(run.study), market, run.data.cell)
+    done = blocks_of(run.files, run.identity.fingerprint, best.trial)
+    for number in range(len(done) + 1, len(folds)):
+        if run.should_stop():
+            raise StopRequestedError("stopped on request")
+        done = [*done, _walk(run, best, folds[number - 1], folds[number], number)]
+        write_json_atomic(
+            run.files.walk_forward,
+            {"fingerprint": run.identity.fingerprint, "trial": best.trial, "blocks": done},
+        )
+
+
+def blocks_of(files: ExperimentFiles, fingerprint: str, trial: int) -> list[dict[str, Any]]:
+    """Return the blocks that are done, the oldest first; none if they are of another winner.
+
+    Returns
+    -------
+    list of dict
+        ``first``, ``last`` (dates), ``n_rows``, ``n_trained``, ``log_loss``, ``base_log_loss`` and
+        ``baselines`` (name to log-loss), in nats.
+    """
+    if not files.walk_forward.exists():
+        return []
+    try:
+        held = read_json(files.walk_forward)
+    except RunDirectoryError:
+        return []
+    same = (held["fingerprint"], held["trial"]) == (fingerprint, trial)
+    return list(held["blocks"]) if same else []
+
+
+def _with_folds(study: Study) -> Study:
+    """Return the study with a fold more than blocks to score: the first block is trained on."""
+    split = study.split.model_copy(update={"n_folds": study.evidence.walk_forward_blocks + 1})
+    return study.model_copy(update={"split": split})
+
+
+def _walk(
+    run: ExperimentRun, best: TrialRecord, past: CellData, block: CellData, number: int
+) -> dict[str, Any]:
+    rows = block.split.validation
+    labels = block.labels_T[rows]
+    forecast = _train_and_predict(run, best, past, rows, number)
+    seed = derive_seed(run.study.seed, block.cell.name, "walk_forward", number)
+    rivals: Mapping[str, Sequence[float] | NDArray[np.float64]] = {
+        name: FittedBaseline(name, block, seed).predict(rows)
+        for name in BASELINES
+        if name in run.study.baselines
+    }
+    return {
+        "first": str(block.date[rows].min()),
+        "last": str(block.date[rows].max()),
+        "n_rows": len(rows),
+        "n_trained": len(past.split.train),
+        "log_loss": log_loss(forecast, labels),
+        "base_log_loss": log_loss(np.full(len(rows), block.base_rate), labels),
+        "baselines": {name: log_loss(p, labels) for name, p in rivals.items()},
+    }
+
+
+def _train_and_predict(
+    run: ExperimentRun, best: TrialRecord, past: CellData, rows: NDArray[np.int64], number: int
+) -> NDArray[np.float64]:
+    architecture = Architecture(best.d_model, best.n_layers, best.n_heads, best.d_ff)
+    seed = derive_seed(run.study.seed, run.experiment.name, "walk_forward", number)
+    job: TrainingJob = replace(
+        run.job(architecture, Recipe.from_dict(best.recipe), seed), base_rate=past.base_rate
+    )
+    label = f"block {number} of {run.study.evidence.walk_forward_blocks}"
+    run.progress.run_started(
+        RunStart(run.experiment.name, label, describe_job(job), job.recipe.epochs)
+    )
+    windows = past.windows(run.study.windows.context_length, run.device)
+    checkpoint = run.files.checkpoint(
+        f"{run.identity.fingerprint}_trial_{best.trial:04d}_block_{number}"
+    )
+
+    def announce(record: EpochRecord) -> None:
+        run.progress.epoch_finished(CurvePoint(**asdict(record)))
+
+    result = run.train(job, windows, on_epoch=announce, checkpoint=checkpoint, split=past.split)
+    checkpoint.unlink(missing_ok=True)
+    model = build_model(job, run.device)
+    model.load_state_dict(result.weights)
+    return sigmoid(score(model, windows, torch.from_numpy(rows).to(run.device)).cpu().numpy())

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from finscale.files import read_json
+from finscale.pipeline.walk_forward import blocks_of
+from finscale.rundir import RunDirectory
+from tiny import CELL, run_tiny
+
+CHANGES = {
+    "ladder.budgets": ["1.5K"],
+    "search.n_trials": 2,
+    "search.extremes_first": False,
+    "evidence.walk_forward_blocks": 2,
+    "evidence.n_bootstrap": 100,
+    "split": {"by": "date", "train_end": "2008-12-31", "validation_end": "2011-12-31"},
+}
+NAME = "1.5K_h1_threshold_1pct"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return run_tiny(tmp_path_factory.mktemp("walk") / "run", CHANGES).directory
+
+
+def test_blocks_follow_each_other_up_to_the_test_part(directory: RunDirectory) -> None:
+    walked = read_json(directory.evidence)[CELL]["walk_forward"]["1.5K"]
+    first, second = walked["blocks"]
+    assert first["last"] < second["first"]
+    assert second["last"] < "2012-01-01"
+    assert second["first"] >= "2009-01-01"
+    # What is trained on grows, and ends a block before what is scored.
+    assert first["n_trained"] < second["n_trained"]
+    assert walked["summary"]["n_periods"] == 2
+    assert walked["summary"]["n_rows"] == first["n_rows"] + second["n_rows"]
+
+
+def test_the_last_block_is_validation_and_its_baseline_the_one_of_the_ledger(
+    directory: RunDirectory,
+) -> None:
+    last = read_json(directory.evidence)[CELL]["walk_forward"]["1.5K"]["blocks"][-1]
+    (baseline,) = [
+        one for one in directory.ledger.read().records if one.get("model") == "logistic_volatility"
+    ]
+    assert last["n_rows"] == baseline["scores"]["validation"]["n"]
+    assert last["baselines"]["logistic_volatility"] == pytest.approx(
+        baseline["scores"]["validation"]["log_loss"], rel=1e-9
+    )
+    assert last["base_log_loss"] == pytest.approx(
+        baseline["scores"]["validation"]["base_log_loss"], rel=1e-6
+    )
+
+
+def test_the_report_shows_the_blocks(directory: RunDirectory) -> None:
+    page = directory.report.read_text(encoding="utf-8")
+    assert "and walked forward" in page
+    assert re.search(r"2009-0\d to 2011-1\d", page)
+
+
+def test_a_finished_block_is_not_trained_again(directory: RunDirectory, tmp_path: Path) -> None:
+    files = directory.experiment(NAME)
+    before = files.walk_forward.read_bytes()
+    held = read_json(files.walk_forward)
+    assert len(blocks_of(files, held["fingerprint"], held["trial"])) == 2
+    assert blocks_of(files, held["fingerprint"], held["trial"] + 1) == []
+    run_tiny(directory.root, CHANGES)
+    assert files.walk_forward.read_bytes() == before
