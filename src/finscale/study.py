@@ -31,6 +31,7 @@ TaskName = Literal[
     "threshold_3pct_close",
     "threshold_5pct_close",
     "direction",
+    "return",
 ]
 PrunerName = Literal["none", "median", "wilcoxon"]
 BaselineName = Literal[
