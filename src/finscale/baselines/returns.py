@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finscale.baselines.contract import Fit, Fitted
-from finscale.baselines.folds import Fold, FloatArray, least_loss, one_thread, ordered_folds
+from finscale.baselines.folds import FloatArray, Fold, least_loss, one_thread, ordered_folds
 from finscale.baselines.garch import fit_garch
 from finscale.baselines.har import fit_har
 from finscale.baselines.strength import STRENGTHS, exact, logistic

@@ -24,6 +24,7 @@ from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.data_tables import symbol_skill_table, symbols_table, warnings_table
 from finscale.report.imported import ImportedSection, imported_section
+from finscale.report.returns import describe_return_cell
 from finscale.report.selection import (
     TUNING_TEXT,
     axes_table,
@@ -197,6 +198,7 @@ def _section(
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "truth": describe_truth(report.summary, cell["cell"]),
+        "returns": describe_return_cell(report.summary, cell["cell"]),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
     }

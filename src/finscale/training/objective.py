@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from finscale.tasks import BaseRate
 
 
-def loss_sum(outputs: Tensor, labels_B: Tensor) -> Tensor:
+def summed_loss(outputs: Tensor, labels_B: Tensor) -> Tensor:
     """Return the sum of the log-losses of a batch.
 
     Parameters

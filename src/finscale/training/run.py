@@ -25,8 +25,8 @@ from finscale.splits import Split
 from finscale.training.checkpoint import DamagedWeightsError, load_tensors, save_tensors
 from finscale.training.jobs import build_model, job_hash
 from finscale.training.memory import is_out_of_memory, release_memory
+from finscale.training.objective import mean_loss, summed_loss
 from finscale.training.optim import learning_rate_at, make_optimizer
-from finscale.training.objective import loss_sum, mean_loss
 from finscale.training.recipe import TrainingJob
 from finscale.training.results import DivergedError, EpochRecord, TrainingResult
 from finscale.training.scoring import score_fitting, scoring_batch
@@ -196,7 +196,7 @@ class TrainingRun:
             for micro_batch in batch.split(self.progress.micro_batch):
                 with self._autocast():
                     outputs = self.model(self.windows.inputs(micro_batch))
-                loss = loss_sum(outputs.float(), self.windows.labels(micro_batch))
+                loss = summed_loss(outputs.float(), self.windows.labels(micro_batch))
                 # Divided by the effective batch, so that the gradient is that of its mean loss
                 # however it is cut into micro-batches.
                 (loss / len(batch)).backward()
