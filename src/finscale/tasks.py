@@ -116,8 +116,8 @@ def log_reach(bars: OHLCV, task: Task, horizon_bars: int) -> FloatArray:
     -------
     ndarray
         float64 of length T: of the highest price of rows t+1 … t+h, or, for ``direction`` and
-        ``return``, of the close of row t+h. NaN in the last h rows. The label is 1 where it is at least
-        log(1 + threshold), or, for ``direction``, above zero.
+        ``return``, of the close of row t+h. NaN in the last h rows. A binary label is 1 where it is
+        at least log(1 + threshold), or, for ``direction``, above zero.
     """
     n_labelled = max(len(bars) - horizon_bars, 0)
     reach = np.full(len(bars), np.nan)

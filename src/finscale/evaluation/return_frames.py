@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -93,13 +94,12 @@ def validate_return_frame(frame: pl.DataFrame) -> ReturnFrame:
     if frame.schema != SCHEMA:
         raise ValueError(f"columns must be those of a return frame, got {list(frame.schema)}")
     numbers = pl.col("return", *QUANTILE_COLUMNS)
-    steps = zip(QUANTILE_COLUMNS[:-1], QUANTILE_COLUMNS[1:], strict=True)
     rules = {
         "a value other than seed is missing": pl.any_horizontal(pl.exclude("seed").is_null()),
         f"part is not one of {', '.join(PARTS)}": ~pl.col("part").is_in(PARTS),
         "a return or a quantile is not finite": pl.any_horizontal(~numbers.is_finite()),
         "quantiles do not rise with their level": pl.any_horizontal(
-            pl.col(low) > pl.col(high) for low, high in steps
+            pl.col(low) > pl.col(high) for low, high in pairwise(QUANTILE_COLUMNS)
         ),
         "a row appears twice for one part, model and seed": pl.struct(_IDENTITY).is_duplicated(),
         "a row has two symbols, dates, parts or returns": pl.any_horizontal(

@@ -9,6 +9,7 @@ Shape suffixes: B batch, L rows of the window, F features, N patches, D d_model,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -68,14 +69,14 @@ class PatchTransformer(nn.Module):
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise ModelError(f"dropout is {dropout}; give a probability of at least 0 and below 1")
-        bias_K = torch.as_tensor(head_bias, dtype=torch.get_default_dtype()).reshape(-1)
-        if not torch.isfinite(bias_K).all():
+        biases = (head_bias,) if isinstance(head_bias, float | int) else tuple(head_bias)
+        if not all(map(math.isfinite, biases)):
             raise ModelError(
                 f"head_bias is {head_bias}; give the logit of a base rate strictly between 0 and 1"
             )
-        if len(bias_K) != shape.n_outputs:
+        if len(biases) != shape.n_outputs:
             raise ModelError(
-                f"head_bias has {len(bias_K)} values; give one for each of the {shape.n_outputs} "
+                f"head_bias has {len(biases)} values; give one for each of the {shape.n_outputs} "
                 "outputs"
             )
         self.architecture = architecture
@@ -101,7 +102,7 @@ class PatchTransformer(nn.Module):
         self.head = Linear(d_model, shape.n_outputs, gain=0.0)
         nn.init.normal_(self.positions_ND, std=_POSITIONS_STD)
         with torch.no_grad():
-            self.head.bias.copy_(bias_K)
+            self.head.bias.copy_(torch.tensor(biases))
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Score windows.

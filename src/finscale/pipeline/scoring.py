@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -34,8 +35,8 @@ def _score(
 ) -> dict[str, int | float | bool | None]:
     if data.bins is not None and data.returns_T is not None:
         return evaluate_returns(probabilities, data.returns_T[rows], data.bins).as_dict()
-    assert isinstance(data.base_rate, float)
-    return evaluate(probabilities, data.labels_T[rows], base_rate=data.base_rate).as_dict()
+    base_rate = cast("float", data.base_rate)
+    return evaluate(probabilities, data.labels_T[rows], base_rate=base_rate).as_dict()
 
 
 def part_frames(
