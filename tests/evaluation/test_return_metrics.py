@@ -84,9 +84,7 @@ def test_forecasts_of_other_rows_are_collapsed_at_the_stated_rate() -> None:
 
 def test_every_score_is_json_ready() -> None:
     assert set(SCORES.as_dict()) == set(ReturnMetrics.__dataclass_fields__)
-    assert all(
-        v is None or isinstance(v, bool | int | float) for v in SCORES.as_dict().values()
-    )
+    assert all(v is None or isinstance(v, bool | int | float) for v in SCORES.as_dict().values())
 
 
 def test_the_bins_of_the_labels_are_those_of_the_returns() -> None:
