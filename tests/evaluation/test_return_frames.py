@@ -31,6 +31,7 @@ def frame(model: str = "20K", seed: int | None = None, shift: float = 0.0) -> pl
         returns=[0.01, -0.01],
         model=model,
         seed=seed,
+        means_B=[0.001, -0.001],
         quantiles_BQ=[Q + shift, Q],
     )
 
@@ -53,6 +54,8 @@ def test_a_model_is_gathered_by_date_and_symbol_without_its_seeds() -> None:
     assert gathered.symbol_B.tolist() == ["A", "B"]
     assert gathered.y_B.tolist() == [-0.01, 0.01]
     np.testing.assert_allclose(gathered.q_BQ, [Q, Q + 0.001])
+    assert gathered.mean_B is not None
+    assert gathered.mean_B.tolist() == [-0.001, 0.001]
 
 
 def test_what_breaks_the_contract_is_refused() -> None:

@@ -79,6 +79,7 @@ def test_scores_agree_with_the_quantiles_that_are_kept(run: RunDirectory) -> Non
     assert evidence["scores"]["crps"]["value"] == pytest.approx(crps)
     assert evidence["raw"]["coverage"]["value"] == pytest.approx(inside.mean())
     assert evidence["raw"]["nominal"] == 0.9
+    assert evidence["r2"]["value"] == pytest.approx(scores["r2"])
 
 
 def test_realised_returns_are_those_of_the_closes(run: RunDirectory) -> None:
@@ -115,6 +116,17 @@ def test_the_summary_has_dashes_where_a_score_makes_no_sense(run: RunDirectory) 
     assert 0 < binary["auc"] < 1
     assert "crps" not in binary
     assert set(summary["returns"]) == {CELL}
+
+
+def test_points_have_the_scores_of_a_return(run: RunDirectory) -> None:
+    points = pl.read_csv(run.points).filter(kind="final")
+    by_task = {str(task): rows for (task,), rows in points.group_by("task")}
+    finals = of_kind(run, "final")
+    by_seed = {one["seed"]: one["scores"]["test"]["crps"] for one in finals}
+    own = by_task["return"]
+    assert dict(zip(own["seed"], own["test_crps"], strict=True)) == pytest.approx(by_seed)
+    assert own["test_r2"].null_count() == 0
+    assert by_task["threshold_1pct"]["test_crps"].null_count() == len(finals)
 
 
 def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:

@@ -26,7 +26,8 @@ ReturnFrame: TypeAlias = pl.DataFrame
 """A frame with the columns of `SCHEMA`, one line per row, part, model and seed.
 
 ``row``, ``symbol``, ``date``, ``part``, ``model`` and ``seed`` are those of predictions; ``return``
-is the log return that was realised, ``q05`` … ``q95`` are the forecast quantiles.
+is the log return that was realised, ``mean`` the forecast mean, ``q05`` … ``q95`` are the forecast
+quantiles.
 """
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
@@ -40,6 +41,7 @@ SCHEMA = pl.Schema(
         "return": pl.Float64,
         "model": pl.String,
         "seed": pl.Int64,
+        "mean": pl.Float64,
         **dict.fromkeys(QUANTILE_COLUMNS, pl.Float64),
     }
 )
@@ -56,6 +58,7 @@ def return_frame(
     returns: npt.ArrayLike,
     model: str,
     seed: int | None,
+    means_B: npt.ArrayLike,
     quantiles_BQ: npt.ArrayLike,
 ) -> ReturnFrame:
     """Quantile forecasts of one model and seed on one part; several are stacked vertically.
@@ -72,6 +75,7 @@ def return_frame(
             "symbol": np.asarray(symbols, dtype=np.str_).tolist(),
             "date": dates,
             "return": np.asarray(returns, dtype=np.float64),
+            "mean": np.asarray(means_B, dtype=np.float64),
             **{name: q_BQ[:, place] for place, name in enumerate(QUANTILE_COLUMNS)},
         },
         schema_overrides={"date": pl.Date},
@@ -83,7 +87,7 @@ def validate_return_frame(frame: pl.DataFrame) -> ReturnFrame:
     """Return the frame unchanged if it keeps the contract.
 
     The contract: exactly the columns and types of `SCHEMA`, in that order; only ``seed`` may be
-    null; returns and quantiles finite, quantiles in order; no row twice for the same part, model
+    null; returns and forecasts finite, quantiles in order; no row twice for the same part, model
     and seed; and one symbol, date, part and return for each row, whatever the model.
 
     Raises
@@ -93,11 +97,11 @@ def validate_return_frame(frame: pl.DataFrame) -> ReturnFrame:
     """
     if frame.schema != SCHEMA:
         raise ValueError(f"columns must be those of a return frame, got {list(frame.schema)}")
-    numbers = pl.col("return", *QUANTILE_COLUMNS)
+    numbers = pl.col("return", "mean", *QUANTILE_COLUMNS)
     rules = {
         "a value other than seed is missing": pl.any_horizontal(pl.exclude("seed").is_null()),
         f"part is not one of {', '.join(PARTS)}": ~pl.col("part").is_in(PARTS),
-        "a return or a quantile is not finite": pl.any_horizontal(~numbers.is_finite()),
+        "a return or a forecast is not finite": pl.any_horizontal(~numbers.is_finite()),
         "quantiles do not rise with their level": pl.any_horizontal(
             pl.col(low) > pl.col(high) for low, high in pairwise(QUANTILE_COLUMNS)
         ),
@@ -156,4 +160,5 @@ def gather_returns(frame: ReturnFrame, model: str, part: str) -> ReturnForecasts
         symbol_B=np.asarray(lines["symbol"].to_list(), dtype=np.str_),
         y_B=lines["return"].to_numpy(),
         q_BQ=lines.select(QUANTILE_COLUMNS).to_numpy(),
+        mean_B=lines["mean"].to_numpy(),
     )

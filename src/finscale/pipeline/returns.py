@@ -62,6 +62,7 @@ def _describe(
             QUANTILE_LEVELS,
             horizon_bars=cell["horizon_bars"],
             reference_Q=reference_Q,
+            historical_mean=data.bins.historical_mean,
             n_bootstrap=scaling.n_bootstrap,
             confidence=scaling.confidence,
             seed=derive_seed(prepared.study.seed, "bootstrap"),

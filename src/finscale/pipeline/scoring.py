@@ -59,6 +59,7 @@ def part_frames(
                 returns=data.returns_T[rows],
                 model=model,
                 seed=seed,
+                means_B=data.bins.means(probabilities[part]),
                 quantiles_BQ=data.bins.quantiles(probabilities[part], QUANTILE_LEVELS),
             )
         else:

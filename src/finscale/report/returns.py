@@ -20,7 +20,7 @@ def describe_return_cell(summary: Mapping[str, Any], cell: str) -> dict[str, Any
         return None
     some = next(iter(models.values()))
     return {
-        "scores": _scores(models, summary, cell),
+        "scores": _scores(models),
         "coverage": _coverage(models),
         "confidence": some["confidence"],
         "n_bins": N_RETURN_BINS,
@@ -29,8 +29,7 @@ def describe_return_cell(summary: Mapping[str, Any], cell: str) -> dict[str, Any
     }
 
 
-def _scores(models: Mapping[str, Any], summary: Mapping[str, Any], cell: str) -> Table:
-    r2 = _r2(next(one for one in summary["cells"] if one["cell"] == cell))
+def _scores(models: Mapping[str, Any]) -> Table:
     rows = []
     for name, evidence in models.items():
         scores = evidence["scores"]
@@ -41,20 +40,11 @@ def _scores(models: Mapping[str, Any], summary: Mapping[str, Any], cell: str) ->
                 _percent(scores["crps"], digits=4),
                 _signed(scores["crps_skill"]),
                 *(_percent(pinball[level], digits=4) for level in _LEVELS),
-                signed(r2.get(name)),
+                _signed(evidence["r2"]),
             )
         )
     header = ("model", "CRPS, %", "CRPS skill", *(f"pinball {x:g}, %" for x in _LEVELS), "R²")
     return Table(header, tuple(rows))
-
-
-def _r2(cell: Mapping[str, Any]) -> dict[str, float | None]:
-    found = {name: one["test"]["r2"] for name, one in cell["baselines"].items()}
-    return found | {
-        label: budget["seed_average"]["test"]["r2"]
-        for label, budget in cell["budgets"].items()
-        if budget["seed_average"] is not None
-    }
 
 
 def _coverage(models: Mapping[str, Any]) -> Table:
