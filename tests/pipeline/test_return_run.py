@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,10 +18,12 @@ from finscale.evaluation.return_metrics import QUANTILE_LEVELS
 from finscale.files import read_json
 from finscale.models.architecture import Architecture, InputShape
 from finscale.models.cost import count_parameters
+from finscale.preview import preview_study
 from finscale.return_bins import ReturnBins
 from finscale.rundir import RunDirectory
+from finscale.scripts.generate import training_scripts, write_scripts
 from finscale.training.checkpoint import load_tensors
-from tiny import raw_records, run_tiny, tiny_prepared
+from tiny import raw_records, run_tiny, tiny_prepared, tiny_study
 
 CHANGES = {
     "tasks": ["return", "threshold_1pct"],
@@ -138,6 +143,33 @@ def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:
 def test_the_binary_task_is_kept_as_ever(run: RunDirectory) -> None:
     frame = read_predictions(run.experiment("2.5K_h1_threshold_1pct").predictions)
     assert frame["probability"].is_between(0, 1).all()
+
+
+def test_a_script_of_the_winner_gives_its_scores(
+    run: RunDirectory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"train_{NAME}.py"
+    [script] = write_scripts({name: training_scripts(tiny_study(CHANGES), run)[name]}, tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    runpy.run_path(str(script), run_name="__main__")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("seed ")]
+    assert said == [
+        f"seed {one['seed']}, epoch {one['best_epoch']}, validation: "
+        f"log-loss {one['scores']['validation']['log_loss']:.6f}, "
+        f"skill {one['scores']['validation']['skill']:+.6f}"
+        for one in of_kind(run, "final")
+    ]
+
+
+def test_a_preview_counts_the_outputs(run: RunDirectory) -> None:
+    one, binary = preview_study(tiny_study(CHANGES))
+    assert (one.name, one.task) == (NAME, "return")
+    assert one.n_parameters_min >= binary.n_parameters_min
+    assert one.grid_hash != binary.grid_hash
+    assert one.grid_hash == of_kind(run, "final")[0]["identity"]["grid"]
 
 
 def test_a_second_run_repeats_nothing(run: RunDirectory) -> None:

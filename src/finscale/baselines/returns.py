@@ -23,7 +23,7 @@ from finscale.dataset.cell import CellData
 from finscale.splits import IntArray
 from finscale.study import BaselineName
 
-LEAF_SIZES = (640, 320, 160, 80)
+LEAF_SIZES = (320, 160, 80, 40)
 """Rows of a leaf of the forest: with 20 bins a leaf has to hold more than for two labels."""
 
 _N_TREES_TO_CHOOSE = 50

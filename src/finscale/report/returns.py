@@ -72,11 +72,13 @@ def _share(estimate: Mapping[str, float | None]) -> str:
     return _interval(estimate, lambda x: f"{100 * x:.1f}%")
 
 
-def _signed(estimate: Mapping[str, float | None]) -> str:
+def _signed(estimate: Mapping[str, float | None] | None) -> str:
     return _interval(estimate, signed)
 
 
-def _interval(estimate: Mapping[str, float | None], write: Callable[[float], str]) -> str:
+def _interval(estimate: Mapping[str, float | None] | None, write: Callable[[float], str]) -> str:
+    if estimate is None:
+        return NOTHING
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if value is None:
         return NOTHING
