@@ -33,6 +33,7 @@ STREET = (
     "market",
     "features",
     "tasks",
+    "return_bins",
     "splits",
     "windows",
     "dataset",

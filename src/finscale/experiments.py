@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from finscale import __version__
 from finscale.errors import LadderError
@@ -18,6 +19,7 @@ from finscale.ladder.extremes import Extreme, extremes
 from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
 from finscale.models.architecture import Architecture, InputShape
 from finscale.study import DataSize, Study, TaskName, cell_name
+from finscale.tasks import get_task
 
 # What a result is made by. The search's order, the live view or the report may change without
 # making a finished result stale; these may not.
@@ -31,7 +33,9 @@ _RESULT_SOURCES = source_files(
         "market",
         "models",
         "pipeline/finals.py",
+        "pipeline/scoring.py",
         "seeds.py",
+        "return_bins.py",
         "splits.py",
         "tasks.py",
         "training",
@@ -96,8 +100,8 @@ class Experiment:
         return f"{self.budget.label}_{self.cell_name}"
 
 
-def input_shape(study: Study) -> InputShape:
-    """Return the model input of a study.
+def input_shape(study: Study, task: TaskName | None = None) -> InputShape:
+    """Return the model input of a study, and the outputs that a task asks for; one by default.
 
     Raises
     ------
@@ -109,7 +113,17 @@ def input_shape(study: Study) -> InputShape:
         context_length=study.windows.context_length,
         patch_length=study.patches.patch_length,
         patch_stride=study.patches.patch_stride,
+        n_outputs=1 if task is None else get_task(task).n_outputs,
     )
+
+
+class _Rung(NamedTuple):
+    """A budget with its architectures."""
+
+    budget: Budget
+    cells: tuple[Architecture, ...]
+    forced: tuple[Extreme, ...]
+    digest: str
 
 
 def plan_experiments(study: Study) -> tuple[Experiment, ...]:
@@ -120,24 +134,29 @@ def plan_experiments(study: Study) -> tuple[Experiment, ...]:
     FeatureError, LadderError, ModelError
         If the tier is unknown, a budget has no architecture, or the patches do not fit.
     """
-    shape = input_shape(study)
     grid = Grid(**study.ladder.grid.model_dump()) if study.ladder.grid else None
     budgets = sorted(map(parse_budget, study.ladder.budgets), key=lambda one: one.n_parameters)
     labels = [budget.label for budget in budgets]
     if len(set(labels)) < len(labels):
         raise LadderError(f"ladder.budgets: {', '.join(labels)} names a budget twice; remove one")
-    rungs = []
-    for budget in budgets:
-        cells = architectures_within(
-            budget, grid or default_grid(budget), shape, study.ladder.tolerance_frac
-        )
-        forced = extremes(cells, budget=budget, shape=shape)
-        rungs.append((budget, cells, forced, grid_hash(cells, shape)))
+    shapes = {task: input_shape(study, task) for task in study.tasks}
+    rungs: dict[InputShape, list[_Rung]] = {}
+    # Tasks with as many outputs share a grid.
+    for shape in dict.fromkeys(shapes.values()):
+        rungs[shape] = []
+        for budget in budgets:
+            cells = architectures_within(
+                budget, grid or default_grid(budget), shape, study.ladder.tolerance_frac
+            )
+            forced = extremes(cells, budget=budget, shape=shape)
+            rungs[shape].append(_Rung(budget, cells, forced, grid_hash(cells, shape)))
     return tuple(
-        Experiment(budget, horizon, task, size, shape, cells, forced, digest)
+        Experiment(
+            rung.budget, horizon, task, size, shapes[task], rung.cells, rung.forced, rung.digest
+        )
         for task in study.tasks
         for size in study.sizes()
-        for budget, cells, forced, digest in rungs
+        for rung in rungs[shapes[task]]
         for horizon in study.horizons
     )
 

@@ -31,6 +31,7 @@ TaskName = Literal[
     "threshold_3pct_close",
     "threshold_5pct_close",
     "direction",
+    "return",
 ]
 PrunerName = Literal["none", "median", "wilcoxon"]
 BaselineName = Literal[
@@ -302,7 +303,7 @@ class Evidence(Settings):
         default=0,
         ge=0,
         description="blocks of history, as long as validation, that each winner is trained before "
-        "and scored on",
+        "and scored on; not for the task return",
     )
     cost_bps: float = Field(
         default=5.0, ge=0, description="backtest: cost of trading the full amount once, in 0.01%"

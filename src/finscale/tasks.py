@@ -19,17 +19,24 @@ from finscale.study import TaskName
 # Prices carry 16 digits and mean at most ten of them, so the difference is never a real one.
 _ROUNDING_FRAC = 1e-12
 
+N_RETURN_BINS = 20
+"""Outcomes of the task ``return``: bins that are equally likely in training."""
+
+BaseRate = float | tuple[float, ...]
+"""Share of label 1 among training rows; of a task with more than two labels, the share of each."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """A binary question about the next h bars.
+    """A question about the next h bars: a binary one, or how far the close moves.
 
     Attributes
     ----------
     name
         As in the study file.
     threshold_frac
-        The rise asked for, as a fraction of the close of row t; None for ``direction``.
+        The rise asked for, as a fraction of the close of row t; None for ``direction`` and
+        ``return``.
     price
         ``"high"`` or ``"close"``: the price that has to reach the threshold.
     """
@@ -38,8 +45,21 @@ class Task:
     threshold_frac: float | None
     price: str
 
+    @property
+    def is_return(self) -> bool:
+        """Whether the answer is a number, forecast as a distribution over bins."""
+        return self.name == "return"
+
+    @property
+    def n_outputs(self) -> int:
+        """Logits that a model gives: one for a binary question, one per bin of the return."""
+        return N_RETURN_BINS if self.is_return else 1
+
     def describe(self, horizon_bars: int) -> str:
         """Return the question in words."""
+        if self.is_return:
+            bars = "bar" if horizon_bars == 1 else "bars"
+            return f"what is the log return from today's close to that {horizon_bars} {bars} ahead?"
         span = "next bar" if horizon_bars == 1 else f"next {horizon_bars} bars"
         if self.threshold_frac is None:
             return f"is the close {horizon_bars} bar{'s' * (horizon_bars > 1)} ahead above today's?"
@@ -59,7 +79,7 @@ def get_task(name: TaskName) -> Task:
 
 
 def label_rows(bars: OHLCV, task: Task, horizon_bars: int) -> NDArray[np.float32]:
-    """Label every row.
+    """Label every row with the answer to a binary question.
 
     Parameters
     ----------
@@ -74,6 +94,8 @@ def label_rows(bars: OHLCV, task: Task, horizon_bars: int) -> NDArray[np.float32
         float32 of length T: 1.0 for yes, 0.0 for no, NaN in the last h rows. A threshold that is
         reached exactly counts as reached; a close that has not moved is not above.
     """
+    if task.is_return:
+        raise ValueError("a return has no label before its bins are known; see log_reach")
     n_labelled = max(len(bars) - horizon_bars, 0)
     labels = np.full(len(bars), np.nan, dtype=np.float32)
     if n_labelled == 0:
@@ -93,9 +115,9 @@ def log_reach(bars: OHLCV, task: Task, horizon_bars: int) -> FloatArray:
     Returns
     -------
     ndarray
-        float64 of length T: of the highest price of rows t+1 … t+h, or, for ``direction``, of the
-        close of row t+h. NaN in the last h rows. The label is 1 where it is at least
-        log(1 + threshold), or, for ``direction``, above zero.
+        float64 of length T: of the highest price of rows t+1 … t+h, or, for ``direction`` and
+        ``return``, of the close of row t+h. NaN in the last h rows. A binary label is 1 where it is
+        at least log(1 + threshold), or, for ``direction``, above zero.
     """
     n_labelled = max(len(bars) - horizon_bars, 0)
     reach = np.full(len(bars), np.nan)

@@ -107,5 +107,5 @@ class Windows:
         return self._windows.index_select(0, first_B).view(-1, self.context_length, self.n_features)
 
     def labels(self, rows_B: Tensor) -> Tensor:
-        """Return ``y_B``, float32 in {0, 1}."""
+        """Return ``y_B``, float32: 0 or 1, or the number of the class."""
         return self._labels_T.index_select(0, rows_B)

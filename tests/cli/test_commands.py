@@ -209,6 +209,14 @@ def test_architectures(finscale: CommandLine, budget: str) -> None:
     assert [row["architecture"] for row in rows] == [cell.label for cell in cells]
     table = finscale("architectures", budget).out
     assert all(cell.label in table for cell in cells)
+    many = document(finscale("architectures", budget, "--outputs", "20", "--json").out)
+    counted = {row["architecture"]: row["n_parameters"] for row in rows}
+    both = [row for row in many if row["architecture"] in counted]
+    assert both
+    assert all(
+        row["n_parameters"] - counted[row["architecture"]] == 19 * (row["d_model"] + 1)
+        for row in both
+    )
     narrow = document(finscale("architectures", budget, "--features", "5", "--json").out)
     assert {row["n_parameters"] for row in narrow} != {row["n_parameters"] for row in rows}
 

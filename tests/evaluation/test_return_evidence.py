@@ -123,3 +123,24 @@ def test_what_cannot_be_forecast_is_refused(market):
     empty = ReturnForecasts(DAYS[:0], np.array([], dtype=str), np.zeros(0), np.zeros((0, 2)))
     with pytest.raises(ValueError, match="need rows"):
         return_evidence(empty, part, (0.1, 0.9), horizon_bars=1)
+
+
+def test_r2_is_one_less_the_ratio_of_squared_errors_with_an_interval():
+    rng = np.random.default_rng(4)
+    signal = 0.01 * rng.normal(size=1500)
+    y = signal + 0.02 * rng.normal(size=1500)
+    q = np.tile(np.quantile(y, [0.05, 0.95]), (1500, 1))
+    part = ReturnForecasts(DAYS[:1500], np.full(1500, "x"), y, q, mean_B=signal)
+
+    found = return_evidence(
+        part, part, (0.05, 0.95), horizon_bars=1, historical_mean=0.001, n_bootstrap=200
+    ).r2
+
+    assert found.value == pytest.approx(1 - ((y - signal) ** 2).sum() / ((y - 0.001) ** 2).sum())
+    # The variance of the signal is a fifth of the whole.
+    assert found.low < 0.2 < found.high
+    assert found.high - found.low < 0.1
+    without = ReturnForecasts(part.date_B, part.symbol_B, y, q)
+    assert (
+        return_evidence(without, without, (0.05, 0.95), horizon_bars=1, n_bootstrap=50).r2 is None
+    )

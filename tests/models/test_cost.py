@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -31,8 +33,9 @@ REFERENCE = InputShape(n_features=25, context_length=60, patch_length=10, patch_
 
 
 def _built_parameters(architecture: Architecture, shape: InputShape) -> int:
+    biases = (0.0,) * shape.n_outputs
     with torch.device("meta"):
-        model = PatchTransformer(architecture, shape, dropout=0.1, head_bias=0.0)
+        model = PatchTransformer(architecture, shape, dropout=0.1, head_bias=biases)
     return sum(p.numel() for p in model.parameters())
 
 
@@ -94,6 +97,19 @@ def test_heads_do_not_change_counts_or_flops(
     one, other = (Architecture(8 * head_dim, n_layers, n, d_ff) for n in heads[:2])
     assert count_parameters(one, shape) == count_parameters(other, shape)
     assert forward_flops_per_sample(one, shape) == forward_flops_per_sample(other, shape)
+
+
+def test_every_output_has_a_weight_per_width_and_a_bias() -> None:
+    many = replace(SHAPE, n_outputs=20)
+    architecture = Architecture.parse("8x2x2x16")
+    extra = count_parameters(architecture, many) - count_parameters(architecture, SHAPE)
+    assert extra == 19 * (8 + 1)
+    assert parameter_groups(architecture, many)["head"] == 180
+    assert _built_parameters(architecture, many) == count_parameters(architecture, many)
+    model = PatchTransformer(architecture, many, dropout=0.0, head_bias=(0.0,) * 20)
+    with FlopCounterMode(display=False) as forward:
+        model(torch.zeros(5, many.context_length, many.n_features))
+    assert forward.get_total_flops() == 5 * forward_flops_per_sample(architecture, many)
 
 
 def test_flops_of_a_small_model_by_hand() -> None:

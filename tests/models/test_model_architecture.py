@@ -68,6 +68,16 @@ def test_architectures_are_ordered_by_width_then_depth_heads_and_feed_forward() 
     assert sorted(ordered[i] for i in (3, 0, 4, 2, 1)) == ordered
 
 
+def test_a_single_output_is_left_unsaid_and_both_forms_are_read_back() -> None:
+    one, many = InputShape(25, 60, 10, 5), InputShape(25, 60, 10, 5, 20)
+    assert "n_outputs" not in one.as_dict()
+    assert many.as_dict()["n_outputs"] == 20
+    assert InputShape(**one.as_dict()) == one
+    assert InputShape(**many.as_dict()) == many
+    with pytest.raises(ModelError, match="n_outputs is 0"):
+        InputShape(25, 60, 10, 5, 0)
+
+
 def test_reference_input_has_eleven_patches() -> None:
     assert InputShape(25, 60, 10, 5).n_patches == 11
     assert InputShape(25, 60, 10, 5).patch_width == 250

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -217,3 +218,14 @@ def test_activation_checkpointing_computes_every_block_twice() -> None:
     with torch.no_grad():
         model(_windows(3))
     assert calls == [0, 1]
+
+
+def test_several_outputs_start_at_their_biases() -> None:
+    shape = replace(SHAPE, n_outputs=3)
+    biases = (-1.0, 0.5, 2.0)
+    model = PatchTransformer(SMALL, shape, dropout=0.0, head_bias=biases)
+    assert torch.equal(model(_windows(4)), torch.tensor([biases] * 4))
+    with pytest.raises(ModelError, match="head_bias has 2 values; give one for each of the 3"):
+        PatchTransformer(SMALL, shape, dropout=0.0, head_bias=biases[:2])
+    with pytest.raises(ModelError, match="head_bias has 3 values"):
+        PatchTransformer(SMALL, SHAPE, dropout=0.0, head_bias=biases)

@@ -19,6 +19,17 @@ def needed_log_return(task: Task) -> float:
     return 0.0 if task.threshold_frac is None else float(np.log1p(task.threshold_frac))
 
 
+def shares_between(known_N: FloatArray, edges_MJ: FloatArray) -> FloatArray:
+    """Return how probable it is that a draw from a known sample falls into each bin, M × (J + 1).
+
+    It is (k + 1/2) / (N + (J + 1) / 2) where k of N values lie in the bin, never 0; see
+    `share_reaching`.
+    """
+    n_below = np.searchsorted(np.sort(known_N), edges_MJ, side="left")
+    count = np.diff(n_below, axis=1, prepend=0, append=len(known_N))
+    return np.asarray((count + 0.5) / (len(known_N) + count.shape[1] / 2))
+
+
 def share_reaching(known_N: FloatArray, needed_M: FloatArray) -> FloatArray:
     """Return how probable it is that a draw from a known sample is at least what is needed.
 

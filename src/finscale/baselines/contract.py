@@ -17,7 +17,8 @@ class Fitted:
     Attributes
     ----------
     predict
-        From anchor rows to the probability of label 1 at each, float64.
+        From anchor rows to the probability of label 1 at each, float64; of the task ``return`` to
+        that of every bin, (B, K).
     chosen
         What was chosen inside the training rows, by name; empty where there is nothing to choose.
     """

@@ -19,7 +19,7 @@ import numpy as np
 from arch import arch_model
 from scipy.signal import lfilter
 
-from finscale.baselines.barrier import needed_log_return, share_reaching
+from finscale.baselines.barrier import needed_log_return, share_reaching, shares_between
 from finscale.baselines.contract import Fitted
 from finscale.baselines.folds import FloatArray, one_thread
 from finscale.baselines.series import SymbolSeries, log_moves, symbol_series
@@ -85,6 +85,8 @@ def fit_garch(data: CellData, seed: int) -> Fitted:
         p_T = np.concatenate(
             [
                 _probabilities(one, fit, data.task, uniforms_PH)
+                if data.bins is None
+                else _shares(one, fit, PERCENT * data.bins.inner_edges, uniforms_PH)
                 for one, fit in zip(all_series, fits, strict=True)
                 if fit is not None
             ]
@@ -173,13 +175,41 @@ def _probabilities(one: SymbolSeries, fit: _Fit, task: Task, uniforms_PH: FloatA
     needed = PERCENT * needed_log_return(task)
     if uniforms_PH.shape[1] == 1:
         return share_reaching(fit.price_N, (needed - fit.parameters.mu) / sigma_T)
-    levels = np.geomspace(fit.least / _REACH, fit.most * _REACH, _N_LEVELS)
+    levels = _levels(fit)
     p = [_simulate(level, fit, needed, task, uniforms_PH) for level in levels]
     return np.interp(np.log(sigma_T), np.log(levels), p)
 
 
+def _shares(
+    one: SymbolSeries, fit: _Fit, edges_J: FloatArray, uniforms_PH: FloatArray
+) -> FloatArray:
+    """Return the probability of every bin of the return, at every row of a symbol.
+
+    ``edges_J`` are those between two bins, percent.
+    """
+    sigma_T = np.sqrt(next_variance(_returns(one), fit.parameters, fit.start))
+    if uniforms_PH.shape[1] == 1:
+        return shares_between(fit.close_N, (edges_J - fit.parameters.mu) / sigma_T[:, None])
+    levels = _levels(fit)
+    totals = [_paths(level, fit, uniforms_PH)[0] for level in levels]
+    p_LK = np.concatenate([shares_between(total, edges_J[None]) for total in totals])
+    at = np.log(sigma_T), np.log(levels)
+    return np.column_stack([np.interp(*at, p_L) for p_L in p_LK.T])
+
+
+def _levels(fit: _Fit) -> FloatArray:
+    return np.geomspace(fit.least / _REACH, fit.most * _REACH, _N_LEVELS)
+
+
 def _simulate(sigma: float, fit: _Fit, needed: float, task: Task, uniforms_PH: FloatArray) -> float:
     """Return the share of paths of h bars that reach what is needed, from one volatility."""
+    total, highest = _paths(sigma, fit, uniforms_PH)
+    reached = total if task.threshold_frac is None else highest
+    return float((np.count_nonzero(reached >= needed) + 0.5) / (len(uniforms_PH) + 1))
+
+
+def _paths(sigma: float, fit: _Fit, uniforms_PH: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the sum of every path's returns, and the highest price that it reaches, percent."""
     parameters = fit.parameters
     n_paths = len(uniforms_PH)
     variance = np.full(n_paths, sigma**2)
@@ -190,5 +220,4 @@ def _simulate(sigma: float, fit: _Fit, needed: float, task: Task, uniforms_PH: F
         residual = scale * fit.close_N[drawn]
         total += parameters.mu + residual
         variance = parameters.omega + _shock(residual, parameters) + parameters.beta * variance
-    reached = total if task.threshold_frac is None else highest
-    return float((np.count_nonzero(reached >= needed) + 0.5) / (n_paths + 1))
+    return total, highest

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finscale.baselines.barrier import needed_log_return, share_reaching
+from finscale.baselines.barrier import needed_log_return, share_reaching, shares_between
 from finscale.baselines.contract import Fitted
 from finscale.baselines.folds import FloatArray, one_thread
 from finscale.baselines.series import SymbolSeries, log_moves, symbol_series
@@ -47,6 +47,8 @@ def fit_har(data: CellData, _: int) -> Fitted:
         p_T = np.concatenate(
             [
                 _probabilities(one.bars, model, task)
+                if data.bins is None
+                else _shares(one.bars, model, data.bins.inner_edges)
                 for one, model in zip(all_series, models, strict=True)
             ]
         )
@@ -99,6 +101,12 @@ def _known(
         log_reach(one.bars, task, horizon_bars)[one.train],
         returns[one.first_seen + 1 : one.stop_seen],
     )
+
+
+def _shares(bars: OHLCV, model: _Model, edges_J: FloatArray) -> FloatArray:
+    """Return the probability of every bin of the return."""
+    sigma_T = np.exp(0.5 * predictors(bars) @ model.coefficients)
+    return shares_between(model.z_N, (edges_J - model.drift) / sigma_T[:, None])
 
 
 def _probabilities(bars: OHLCV, model: _Model, task: Task) -> FloatArray:

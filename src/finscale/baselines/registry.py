@@ -8,6 +8,8 @@ validation or test label, or a bar after those that the training labels read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from finscale.baselines.contract import Fit
@@ -16,6 +18,7 @@ from finscale.baselines.garch import fit_garch
 from finscale.baselines.har import fit_har
 from finscale.baselines.linear import fit_linear_window, fit_logistic_window
 from finscale.baselines.perceptron import fit_mlp_window
+from finscale.baselines.returns import FIT_RETURN
 from finscale.baselines.tabular import (
     fit_base_rate,
     fit_gradient_boosting,
@@ -26,6 +29,7 @@ from finscale.baselines.tabular import (
 from finscale.dataset.cell import CellData
 from finscale.splits import IntArray
 from finscale.study import BaselineName
+from finscale.tasks import Task
 
 FIT: dict[BaselineName, Fit] = {
     "base_rate": fit_base_rate,
@@ -39,6 +43,11 @@ FIT: dict[BaselineName, Fit] = {
     "linear_window": fit_linear_window,
     "mlp_window": fit_mlp_window,
 }
+
+
+def offered(names: Sequence[BaselineName], task: Task) -> tuple[BaselineName, ...]:
+    """Return those of some baselines that there are for a task; the base rate is always one."""
+    return tuple(name for name in names if not task.is_return or name in FIT_RETURN)
 
 
 class FittedBaseline:
@@ -63,10 +72,11 @@ class FittedBaseline:
     """
 
     def __init__(self, name: BaselineName, data: CellData, seed: int) -> None:
-        self._fitted = FIT[name](data, seed)
+        fits = FIT if data.bins is None else FIT_RETURN
+        self._fitted = fits[name](data, seed)
         self.chosen: dict[str, float] = dict(self._fitted.chosen)
 
     def predict(self, rows: IntArray) -> FloatArray:
-        """Return the probability of label 1 at anchor rows."""
+        """Return the probability of label 1 at anchor rows, or of every bin of the return."""
         with one_thread():
             return self._fitted.predict(rows).astype(np.float64)

@@ -28,6 +28,8 @@ from finscale.splits import IntArray
 class Classifier(Protocol):
     """The part of scikit-learn's contract that is used."""
 
+    classes_: NDArray[np.float32]
+
     def predict_proba(self, x_NF: NDArray[np.float32]) -> FloatArray:
         """Return N × 2 probabilities of labels 0 and 1."""
 

@@ -24,6 +24,7 @@ from finscale.models.cost import (
 from finscale.preview import needs_of, preview_study
 from finscale.study import Features, Patches, Windows
 from finscale.study_file import load_study
+from finscale.tasks import N_RETURN_BINS
 from finscale.units import bytes_text, count_text, duration_text, flops_text
 
 
@@ -80,6 +81,9 @@ def preview(study: Path = STUDY, overrides: list[str] = SET, as_json: bool = JSO
 def architectures(
     budget: str = typer.Argument(help="A parameter budget: 20K, 2M, 2B.", show_default=False),
     n_features: int = typer.Option(len(tier_features(Features().tier)), "--features", min=1),
+    n_outputs: int = typer.Option(
+        1, "--outputs", min=1, help=f"Logits: 1, or {N_RETURN_BINS} for the task return."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """List every architecture within a budget."""
@@ -89,6 +93,7 @@ def architectures(
         Windows().context_length,
         Patches().patch_length,
         Patches().patch_stride,
+        n_outputs,
     )
     cells = architectures_within(target, default_grid(target), shape, tolerance_frac)
     forced = {one.architecture: one.reasons for one in extremes(cells, budget=target, shape=shape)}

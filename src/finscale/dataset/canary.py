@@ -153,7 +153,7 @@ def look_for_leaks(market: Market, data: CellData, seed: int = 0) -> CanaryRepor
     rows = _rows(data)
     now_NF = data.scaled_TF[rows].astype(np.float64)
     change_NF = now_NF - data.scaled_TF[rows - 1]
-    label_N = data.labels_T[rows].astype(np.float64)
+    label_N = _events(data, rows)
     known = _next_bars(market)
     next_NK = np.column_stack([known[name][rows] for name in TARGETS])
     is_whole = np.isfinite(change_NF).all(axis=1) & np.isfinite(next_NK[:, 0])
@@ -182,6 +182,14 @@ def look_for_leaks(market: Market, data: CellData, seed: int = 0) -> CanaryRepor
         _try_planted(tomorrow, next_NK[:, 0], seed),
         tuple(leaks),
     )
+
+
+def _events(data: CellData, rows: NDArray[np.int64]) -> FloatArray:
+    """Return binary labels as they are, and whether a return lies above the training median."""
+    labels_N = data.labels_T[rows].astype(np.float64)
+    if data.bins is None:
+        return labels_N
+    return np.asarray(2.0 * labels_N >= data.bins.n_bins, dtype=np.float64)
 
 
 def _rows(data: CellData) -> NDArray[np.int64]:

@@ -21,9 +21,10 @@ from finscale.dataset.truth import shuffle_labels
 from finscale.errors import SplitError, StudyError
 from finscale.files import hash_bytes
 from finscale.market.bars import OHLCV
+from finscale.return_bins import ReturnBins
 from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out, walk_forward
 from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
-from finscale.tasks import Task, get_task, label_rows
+from finscale.tasks import BaseRate, Task, get_task, label_rows, log_reach
 from finscale.windows import Scaler, Windows
 
 # A feature that lies at the clip on more rows than this has changed its nature since training.
@@ -61,15 +62,20 @@ class CellData:
     scalers
         By symbol; the same one for all where scaling is pooled.
     labels_T
-        float32, NaN where the future is not there yet.
+        float32, NaN where the future is not there yet: 0 or 1; of the task ``return`` the number of
+        the bin.
     scaled_TF
         float32 features scaled by training statistics, NaN before a symbol's first usable row.
     context_length
         Rows of a window: every anchor has so many scaled rows up to and including its own.
     base_rate
-        Share of positive labels among the training anchors.
+        Share of positive labels among the training anchors; of the task ``return`` that of each
+        bin.
     data_hash
         SHA-256 over symbols, features, labels and the rows of the split.
+    returns_T, bins
+        Of the task ``return``: the log returns, NaN where the future is not there yet, and their
+        bins, from the training anchors. None for a binary task.
     """
 
     cell: Cell
@@ -84,8 +90,10 @@ class CellData:
     scaled_TF: NDArray[np.float32]
     split: Split
     context_length: int
-    base_rate: float
+    base_rate: BaseRate
     data_hash: str
+    returns_T: NDArray[np.float64] | None = None
+    bins: ReturnBins | None = None
 
     def windows(self, context_length: int, device: torch.device) -> Windows:
         """Put the rows on a device."""
@@ -103,7 +111,7 @@ class CellData:
             "horizon_bars": self.cell.horizon_bars,
             "task": self.cell.task,
             "data_size": self.cell.size.model_dump(),
-            "base_rate": self.base_rate,
+            "base_rate": self.base_rate if isinstance(self.base_rate, float) else None,
             "data_hash": self.data_hash,
             "labels_hash": hash_bytes(self.labels_T.astype("<f4").tobytes()),
             "parts": {
@@ -118,9 +126,14 @@ class CellData:
             "n_symbols": len(np.unique(self.symbol_of(rows))),
             "first_date": str(self.date[rows].min()),
             "last_date": str(self.date[rows].max()),
-            "event_rate": float(self.labels_T[rows].mean(dtype=np.float64)),
+            "event_rate": self._event_rate(rows),
             "clipped": self._often_clipped(rows),
         }
+
+    def _event_rate(self, rows: IntArray) -> float | None:
+        if self.bins is not None:
+            return None
+        return float(self.labels_T[rows].mean(dtype=np.float64))
 
     def _often_clipped(self, rows: IntArray) -> dict[str, float]:
         """Return the features that are clipped on a large share of a part's rows, and the share."""
@@ -239,27 +252,38 @@ class _Sizes(TypedDict):
 
 @dataclass(frozen=True)
 class _CellRows:
-    """The labelled rows of a cell, before they are split."""
+    """The rows of a cell with their outcomes, before they are split.
+
+    Attributes
+    ----------
+    outcomes_T
+        Labels; of the task ``return`` the returns, whose labels depend on the split.
+    """
 
     study: Study
     market: Market
     cell: Cell
     task: Task
     offsets: IntArray
-    labels_T: NDArray[np.float32]
+    outcomes_T: NDArray[Any]
 
     @staticmethod
     def of(study: Study, market: Market, cell: Cell) -> _CellRows:
         """Stack and label the rows of all symbols."""
         task = get_task(cell.task)
-        labels = [label_rows(one.bars, task, cell.horizon_bars) for one in market.symbols]
+        outcomes = [
+            log_reach(one.bars, task, cell.horizon_bars)
+            if task.is_return
+            else label_rows(one.bars, task, cell.horizon_bars)
+            for one in market.symbols
+        ]
         if study.data.null == "shuffled_labels":
-            labels = [
+            outcomes = [
                 shuffle_labels(own, cell.horizon_bars, study.seed, one.symbol)
-                for own, one in zip(labels, market.symbols, strict=True)
+                for own, one in zip(outcomes, market.symbols, strict=True)
             ]
         offsets = np.cumsum([0, *(len(one.bars) for one in market.symbols)])
-        return _CellRows(study, market, cell, task, offsets, np.concatenate(labels))
+        return _CellRows(study, market, cell, task, offsets, np.concatenate(outcomes))
 
     @property
     def by_symbol(self) -> list[SymbolRows]:
@@ -282,8 +306,9 @@ class _CellRows:
 
     def scaled(self, split: Split, *, place: str) -> CellData:
         """Scale by the training rows of a split; ``place`` names it in errors."""
+        bins, labels_T, base_rate = self._label(split, place)
         for part in PARTS:
-            labels = self.labels_T[split.part(part)]
+            labels = labels_T[split.part(part)]
             if len(labels) and labels.min() == labels.max():
                 raise SplitError(
                     f"{place}: every {part} label is {labels[0]:.0f}, so there is nothing to "
@@ -300,15 +325,27 @@ class _CellRows:
             date=np.concatenate([one.features.date for one in symbols]),
             feature_names=symbols[0].features.names,
             scalers=scalers,
-            labels_T=self.labels_T,
+            labels_T=labels_T,
             scaled_TF=np.concatenate(
                 [scalers[one.symbol].transform(one.features.values) for one in symbols]
             ),
             split=split,
             context_length=self.study.windows.context_length,
-            base_rate=float(self.labels_T[split.train].mean(dtype=np.float64)),
-            data_hash=_hash(symbols, self.labels_T, split),
+            base_rate=base_rate,
+            data_hash=_hash(symbols, self.outcomes_T, split),
+            returns_T=None if bins is None else self.outcomes_T,
+            bins=bins,
         )
+
+    def _label(
+        self, split: Split, place: str
+    ) -> tuple[ReturnBins | None, NDArray[np.float32], BaseRate]:
+        """Return labels and base rate, and the bins that they are the numbers of, if any."""
+        train = self.outcomes_T[split.train]
+        if not self.task.is_return:
+            return None, self.outcomes_T, float(train.mean(dtype=np.float64))
+        bins = ReturnBins.fit(train, place=place)
+        return bins, bins.numbers(self.outcomes_T), tuple(bins.share_K.tolist())
 
 
 def _fit_scalers(
@@ -346,9 +383,9 @@ def _fit_scalers(
     return {one.symbol: fitted.get(one.symbol, next(iter(fitted.values()))) for one in symbols}
 
 
-def _hash(symbols: tuple[SymbolMarket, ...], labels_T: NDArray[np.float32], split: Split) -> str:
+def _hash(symbols: tuple[SymbolMarket, ...], outcomes_T: NDArray[Any], split: Split) -> str:
     content = [",".join(one.symbol for one in symbols).encode()]
     content += [one.features.content_hash().encode() for one in symbols]
-    content.append(labels_T.astype("<f4").tobytes())
+    content.append(outcomes_T.astype(f"<f{outcomes_T.itemsize}").tobytes())
     content += [split.part(part).astype("<i8").tobytes() for part in PARTS]
     return hash_bytes(b"\0".join(content))

@@ -5,6 +5,8 @@ Only of simulated markets and of shuffled labels; of a real market nobody knows.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ from finscale.study import Study
 from finscale.study_data import SimulatedData
 from finscale.tasks import Task
 
+_FloatT = TypeVar("_FloatT", np.float32, np.float64)
+
 
 def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[np.float64] | None:
     """Return the exact probability of label 1 given the bars so far, for the rows of all symbols.
@@ -22,10 +26,13 @@ def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[n
     -------
     ndarray or None
         Rows stacked symbol after symbol, as in a cell; None where it is not known: real bars,
-        shuffled labels, bars made of several days, or a law without a closed form at this horizon.
+        shuffled labels, bars made of several days, a law without a closed form at this horizon, or
+        a task that is not binary.
     """
     data = study.data
     if not isinstance(data, SimulatedData) or (data.null, data.time_scale) != ("none", "daily"):
+        return None
+    if task.is_return:
         return None
     found = [
         one.probability(task.threshold_frac, task.price, horizon_bars)
@@ -36,9 +43,9 @@ def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[n
 
 
 def shuffle_labels(
-    labels_T: NDArray[np.float32], horizon_bars: int, seed: int, symbol: str
-) -> NDArray[np.float32]:
-    """Return a symbol's labels in random order, in blocks as long as a label reaches.
+    labels_T: NDArray[_FloatT], horizon_bars: int, seed: int, symbol: str
+) -> NDArray[_FloatT]:
+    """Return a symbol's labels, or returns, in random order, in blocks as long as a label reaches.
 
     Neighbouring labels of more than one bar overlap; within a block they keep their order, so that
     the labels depend on each other about as before, and on the features not at all. Rows without a

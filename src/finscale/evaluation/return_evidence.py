@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from finscale.evaluation.bootstrap import block_length, resample
+from finscale.evaluation.bootstrap import Resampling, block_length, resample
 from finscale.evaluation.conformal import (
     Coverage,
     Intervals,
@@ -18,7 +18,7 @@ from finscale.evaluation.conformal import (
     measure_coverage,
     split_intervals,
 )
-from finscale.evaluation.estimate import plain
+from finscale.evaluation.estimate import Estimate, plain
 from finscale.evaluation.quantile_metrics import (
     QuantileScores,
     crps_from_quantiles,
@@ -38,6 +38,9 @@ class ReturnEvidence:
         Of the rows and the bootstrap.
     scores
         Of the quantiles as they are.
+    r2
+        1 - mean squared error of the forecast mean / that of the historical mean (Campbell and
+        Thompson 2008); None where either is not given.
     raw, split, adaptive
         Coverage of the interval between the outermost quantiles as it is, after split conformal
         prediction on validation, and adapted as test labels become known.
@@ -48,6 +51,7 @@ class ReturnEvidence:
     mean_block: float
     confidence: float
     scores: QuantileScores
+    r2: Estimate | None
     raw: Coverage
     split: Coverage
     adaptive: Coverage
@@ -64,6 +68,7 @@ def return_evidence(
     *,
     horizon_bars: int,
     reference_Q: npt.ArrayLike | None = None,
+    historical_mean: float | None = None,
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -80,6 +85,8 @@ def return_evidence(
         Bars that a return spans.
     reference_Q
         Constant quantiles to compare with, such as those of the training rows.
+    historical_mean
+        Mean of the training returns.
     n_bootstrap, confidence, seed
         Of the intervals.
 
@@ -141,5 +148,18 @@ def return_evidence(
             if reference_Q is None
             else np.tile(np.asarray(reference_Q, dtype=np.float64), (test.y_B.size, 1)),
         ),
+        r2=_r2(test, historical_mean, resampling),
         **measured,
     )
+
+
+def _r2(
+    test: ReturnForecasts, historical_mean: float | None, resampling: Resampling
+) -> Estimate | None:
+    if test.mean_B is None or historical_mean is None:
+        return None
+    errors_B2 = np.column_stack([test.y_B - test.mean_B, test.y_B - historical_mean]) ** 2
+    (own, historical), mean_S2 = errors_B2.mean(axis=0), resampling.means(errors_B2)
+    if not historical > 0.0:
+        return Estimate(None)
+    return resampling.estimate(1.0 - own / historical, 1.0 - mean_S2[:, 0] / mean_S2[:, 1])

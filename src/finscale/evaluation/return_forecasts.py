@@ -27,12 +27,15 @@ class ReturnForecasts:
         Log return from the close of the row to the close h bars later.
     q_BQ
         Forecast quantiles.
+    mean_B
+        Forecast means; None where there are none.
     """
 
     date_B: npt.NDArray[np.datetime64]
     symbol_B: npt.NDArray[np.str_]
     y_B: FloatArray
     q_BQ: FloatArray
+    mean_B: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -85,11 +85,16 @@ class Architecture:
 
 @dataclass(frozen=True, order=True)
 class InputShape:
-    """How a window of rows is cut into patches.
+    """How a window of rows is cut into patches, and how many numbers come out.
 
     Patch ``i`` spans the rows ``i * patch_stride … i * patch_stride + patch_length - 1``. Every row
     is in a patch and the last patch ends exactly at the last row, so the most recent bar is always
     seen.
+
+    Attributes
+    ----------
+    n_outputs
+        Logits of the head: 1 for a binary question, and one per class for more than two.
 
     Raises
     ------
@@ -101,6 +106,7 @@ class InputShape:
     context_length: int
     patch_length: int
     patch_stride: int
+    n_outputs: int = 1
 
     def __post_init__(self) -> None:
         _check_positive("input shape", asdict(self))
@@ -135,5 +141,5 @@ class InputShape:
         return self.patch_length * self.n_features
 
     def as_dict(self) -> dict[str, int]:
-        """Give the four numbers by name; ``InputShape(**s.as_dict()) == s``."""
-        return asdict(self)
+        """Give the numbers by name, a single output unsaid; ``InputShape(**s.as_dict()) == s``."""
+        return {k: v for k, v in asdict(self).items() if k != "n_outputs" or v > 1}

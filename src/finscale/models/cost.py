@@ -36,7 +36,7 @@ def parameter_groups(arch: Architecture, shape: InputShape) -> dict[str, int]:
         "attention": arch.n_layers * (4 * d * d + 4 * d),
         "feed_forward": arch.n_layers * (2 * d * f + f + d),
         "norms": (2 * arch.n_layers + 1) * 2 * d,
-        "head": d + 1,
+        "head": shape.n_outputs * (d + 1),
     }
 
 
@@ -55,7 +55,7 @@ def forward_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
       feed-forward layer at m patches: ``2 m (d² + 2df)``
     - per layer, attention: scores ``q kᵀ`` and their product with ``v``, ``2 m n d`` each, whatever
       the number of heads
-    - head: ``2d``
+    - head: ``2 d`` for each output
 
     with m = n in every layer but the last, which is read at one patch: m = 1.
 
@@ -68,7 +68,7 @@ def forward_flops_per_sample(arch: Architecture, shape: InputShape) -> int:
         return 2 * n * 3 * d * d + 2 * m * (d * d + 2 * d * f) + 4 * m * n * d
 
     layers = (arch.n_layers - 1) * layer(n) + layer(1)
-    return 2 * n * shape.patch_width * d + layers + 2 * d
+    return 2 * n * shape.patch_width * d + layers + 2 * d * shape.n_outputs
 
 
 def training_flops_per_sample(
@@ -86,7 +86,7 @@ def training_flops_per_sample(
     forward = forward_flops_per_sample(arch, shape)
     if not activation_checkpointing:
         return 3 * forward
-    outside_blocks = 2 * shape.n_patches * shape.patch_width * arch.d_model + 2 * arch.d_model
+    outside_blocks = 2 * arch.d_model * (shape.n_patches * shape.patch_width + shape.n_outputs)
     return 4 * forward - outside_blocks
 
 

@@ -1,15 +1,16 @@
-"""The patch transformer: a window of bars in, one logit out.
+"""The patch transformer: a window of bars in, one logit out, or one per class.
 
 Nie et al. 2023, "A Time Series is Worth 64 Words", with one departure: a patch spans all features
 together instead of one channel at a time, because the features describe one market and the label
 is one number.
 
-Shape suffixes: B batch, L rows of the window, F features, N patches, D d_model.
+Shape suffixes: B batch, L rows of the window, F features, N patches, D d_model, K outputs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -27,7 +28,7 @@ _SEED_STRIDE = 0x9E3779B1
 
 
 class PatchTransformer(nn.Module):
-    """A pre-norm transformer encoder over patches of a window, with a head for one logit.
+    """A pre-norm transformer encoder over patches of a window, with a head for its logits.
 
     The head's weight starts at zero and its bias at ``head_bias``, so the untrained model predicts
     ``head_bias`` for every window: training starts from the base rate and any skill is learned.
@@ -39,11 +40,12 @@ class PatchTransformer(nn.Module):
     architecture
         Width, depth, heads and feed-forward width.
     shape
-        Features per row and how the window is cut into patches.
+        Features per row, how the window is cut into patches, and the number of logits.
     dropout
         Probability that a value a block adds to the residual stream is dropped, 0 <= p < 1.
     head_bias
-        First value of the head's bias: the logit of the training base rate.
+        First values of the head's bias, one per output: the logit of the training base rate, or
+        the logarithm of each class's share.
     activation_checkpointing
         Keep only what enters each block, and compute the block once more in the backward pass
         (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). The gradients are the
@@ -52,7 +54,7 @@ class PatchTransformer(nn.Module):
     Raises
     ------
     ModelError
-        If ``dropout`` is outside [0, 1) or ``head_bias`` is not finite.
+        If ``dropout`` is outside [0, 1), or ``head_bias`` is not finite or not one per output.
     """
 
     def __init__(
@@ -61,15 +63,21 @@ class PatchTransformer(nn.Module):
         shape: InputShape,
         *,
         dropout: float,
-        head_bias: float,
+        head_bias: float | Sequence[float],
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise ModelError(f"dropout is {dropout}; give a probability of at least 0 and below 1")
-        if not math.isfinite(head_bias):
+        biases = (head_bias,) if isinstance(head_bias, float | int) else tuple(head_bias)
+        if not all(map(math.isfinite, biases)):
             raise ModelError(
                 f"head_bias is {head_bias}; give the logit of a base rate strictly between 0 and 1"
+            )
+        if len(biases) != shape.n_outputs:
+            raise ModelError(
+                f"head_bias has {len(biases)} values; give one for each of the {shape.n_outputs} "
+                "outputs"
             )
         self.architecture = architecture
         self.shape = shape
@@ -91,9 +99,10 @@ class PatchTransformer(nn.Module):
             for _ in range(n_layers)
         )
         self.final_norm = nn.LayerNorm(d_model)
-        self.head = Linear(d_model, 1, gain=0.0)
+        self.head = Linear(d_model, shape.n_outputs, gain=0.0)
         nn.init.normal_(self.positions_ND, std=_POSITIONS_STD)
-        nn.init.constant_(self.head.bias, head_bias)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor(biases))
 
     def forward(self, x_BLF: Tensor) -> Tensor:
         """Score windows.
@@ -106,15 +115,15 @@ class PatchTransformer(nn.Module):
         Returns
         -------
         Tensor
-            Logits, shape (B,).
+            Logits, shape (B,); with several outputs (B, K).
         """
         h_BND = self.embedding(self._patches(x_BLF)) + self.positions_ND
         *blocks, last_block = self.blocks
         for block in blocks:
             h_BND = self._run(block, h_BND, n_read=self.shape.n_patches)
         latest_BD = self.final_norm(self._run(last_block, h_BND, n_read=1)[:, -1])
-        logits_B: Tensor = self.head(latest_BD).squeeze(-1)
-        return logits_B
+        logits_BK: Tensor = self.head(latest_BD)
+        return logits_BK.squeeze(-1) if self.shape.n_outputs == 1 else logits_BK
 
     def seed_dropout(self, seed: int) -> None:
         """Make the next dropout masks a function of ``seed``, in [0, 2^32), alone.

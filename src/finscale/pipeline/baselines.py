@@ -6,14 +6,13 @@ import time
 
 import polars as pl
 
-from finscale.baselines.registry import FittedBaseline
+from finscale.baselines.registry import FittedBaseline, offered
 from finscale.dataset.cell import CellData
-from finscale.evaluation.predictions import write_predictions
 from finscale.experiments import code_version
 from finscale.files import utc_now
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import SCORED_PARTS, part_frames, score_parts
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.scoring import SCORED_PARTS, part_frames, score_parts, write_frames
 from finscale.progress import Progress
 from finscale.records import BaselineRecord
 from finscale.rundir import RunDirectory
@@ -26,7 +25,7 @@ def score_baselines(
 ) -> None:
     """Fit and score the study's baselines where that has not been done."""
     for cell, data in prepared.cells.items():
-        names = prepared.study.baselines
+        names = offered(prepared.study.baselines, data.task)
         path = directory.baseline_predictions(cell, prepared.identities[cell].fingerprint)
         if path.exists() and all(_uid(prepared, cell, name) in book for name in names):
             continue
@@ -36,7 +35,7 @@ def score_baselines(
             frames += new_frames
             if book.add(record):
                 progress.run_finished(record)
-        write_predictions(path, pl.concat(frames))
+        write_frames(data, path, frames)
 
 
 def _uid(prepared: PreparedStudy, cell: str, name: BaselineName) -> str:

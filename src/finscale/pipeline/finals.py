@@ -10,26 +10,29 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from finscale.dataset.cell import CellData
 from finscale.errors import RunDirectoryError, StopRequestedError
-from finscale.evaluation.metrics import evaluate, sigmoid
-from finscale.evaluation.predictions import predictions_frame, write_predictions
+from finscale.evaluation.outcomes import to_probabilities
 from finscale.files import read_json, write_json_atomic
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.scoring import (
+    SCORED_PARTS,
+    Probabilities,
+    part_frames,
+    score_parts,
+    write_frames,
+)
 from finscale.progress import RunStart
 from finscale.records import (
     CurvePoint,
     EnsembleRecord,
     FinalRecord,
     Identity,
-    Scores,
     TrialRecord,
 )
 from finscale.rundir import ExperimentFiles
@@ -41,11 +44,8 @@ from finscale.training.checkpoint import load_tensors, save_tensors
 from finscale.training.loop import EpochRecord, build_model, job_hash, score
 from finscale.training.recipe import Recipe, TrainingJob
 
-SCORED_PARTS = ("validation", "test")
 # What a training run finds out about its batch; planned anew, it may differ.
 BATCH_FIELDS = ("micro_batch", "batch_halvings", "activation_checkpointing")
-
-Probabilities = dict[str, NDArray[np.float64]]
 
 
 def final_seeds(study: Study, experiment: str) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ def evaluate_finals(run: ExperimentRun, best: TrialRecord, book: RecordBook) -> 
     frames += part_frames(run.data, run.experiment.budget.label, None, mean)
     # The card says whose the predictions are, so it is never there with others.
     run.files.model_card.unlink(missing_ok=True)
-    write_predictions(run.files.predictions, pl.concat(frames))
+    write_frames(run.data, run.files.predictions, frames)
     write_json_atomic(run.files.model_card, _model_card(run, best, list(jobs)))
     for record in records:
         if book.add(record):
@@ -149,37 +149,6 @@ def held_predictions(files: ExperimentFiles) -> tuple[Identity, int] | None:
         return None
 
 
-def score_parts(data: CellData, probabilities: Probabilities) -> Scores:
-    """Score probabilities of every anchor of validation and test."""
-    scores = {
-        part: evaluate(
-            probabilities[part], data.labels_T[data.split.part(part)], base_rate=data.base_rate
-        ).as_dict()
-        for part in SCORED_PARTS
-    }
-    return Scores(**scores)
-
-
-def part_frames(
-    data: CellData, model: str, seed: int | None, probabilities: Probabilities
-) -> list[pl.DataFrame]:
-    """Return predictions in the form in which they are kept, a frame per part."""
-    return [
-        predictions_frame(
-            rows=rows,
-            symbols=data.symbol_of(rows),
-            dates=pl.Series(data.date[rows]).cast(pl.Date),
-            part=part,
-            labels=data.labels_T[rows],
-            model=model,
-            seed=seed,
-            probabilities=probabilities[part],
-        )
-        for part in SCORED_PARTS
-        for rows in [data.split.part(part)]
-    ]
-
-
 def _score_final(
     run: ExperimentRun, best: TrialRecord, name: str, job: TrainingJob, index: int
 ) -> tuple[FinalRecord, Probabilities]:
@@ -195,7 +164,7 @@ def _score_final(
 
     def predict(rows: IntArray) -> NDArray[np.float64]:
         logits = score(model, windows, torch.from_numpy(rows).to(run.device))
-        return sigmoid(logits.cpu().numpy())
+        return to_probabilities(logits.cpu().numpy())
 
     probabilities = {part: predict(run.data.split.part(part)) for part in SCORED_PARTS}
     curve = tuple(CurvePoint(**point) for point in header["curve"])
@@ -221,11 +190,14 @@ def _model_card(run: ExperimentRun, best: TrialRecord, names: list[str]) -> dict
         "architecture": run.experiment.shape.as_dict()
         | {name: getattr(best, name) for name in ("d_model", "n_layers", "n_heads", "d_ff")},
         "n_parameters": best.n_parameters,
-        "output": "logit of the probability of label 1",
+        "output": "logit of the probability of label 1"
+        if run.data.bins is None
+        else "logits of the bins of the log return",
         "question": run.data.task.describe(run.experiment.horizon_bars),
         "features": list(run.data.feature_names),
         "scalers": _scalers(run),
         "base_rate": run.data.base_rate,
+        **({} if run.data.bins is None else {"bins": run.data.bins.as_dict()}),
         "weights": [f"models/{name}.safetensors" for name in names],
         "trial": best.trial,
         "identity": run.identity.model_dump(),

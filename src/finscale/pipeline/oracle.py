@@ -17,8 +17,8 @@ from finscale.evaluation.regret import best_possible_loss, regret
 from finscale.experiments import code_version
 from finscale.files import utc_now
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import SCORED_PARTS, part_frames, score_parts
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.scoring import SCORED_PARTS, part_frames, score_parts
 from finscale.progress import Progress
 from finscale.records import ORACLE, OracleRecord
 from finscale.rundir import RunDirectory

@@ -7,19 +7,15 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.imported.record import read_imported
-from finscale.pipeline.book import RecordBook
 from finscale.pipeline.evidence import draw_evidence
-from finscale.pipeline.finals import held_predictions
+from finscale.pipeline.kept import kept_predictions
 from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.returns import describe_returns
 from finscale.pipeline.selection import Selection
-from finscale.records import EnsembleRecord
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
@@ -50,7 +46,7 @@ def fit_laws(
     data = read_json(directory.data) if directory.data.exists() else {"cells": {}}
     points = point_rows(study, records, data)
     evidence = draw_evidence(
-        prepared, directory, selection.book, _predictions(prepared, directory, selection.book)
+        prepared, directory, selection.book, kept_predictions(prepared, directory, selection.book)
     )
     cells = judge_cells(records, evidence=evidence, **settings)
     for cell, runs in by_cell(records).items():
@@ -105,7 +101,8 @@ def write_report(
         coverage=tried,
         included_stale=selection.included_stale,
     )
-    predictions = _predictions(prepared, directory, book)
+    predictions = kept_predictions(prepared, directory, book)
+    summary["returns"] = describe_returns(prepared, directory, book, summary["cells"])
     summary["truth"] = describe_oracles(prepared, directory, scaling["cells"], predictions)
     page = render_report(
         ReportInput(
@@ -133,23 +130,3 @@ def read_failures(directory: RunDirectory, experiments: Sequence[Experiment]) ->
     """Return the reason of every experiment that failed when it was last run."""
     files = {one.name: directory.experiment(one.name).failure for one in experiments}
     return {name: read_json(file)["reason"] for name, file in files.items() if file.exists()}
-
-
-def _predictions(
-    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
-) -> dict[str, pl.DataFrame]:
-    """Return the predictions of every cell: its baselines', and its scored experiments'."""
-    scored = {r.experiment for r in book.current if isinstance(r, EnsembleRecord)}
-    frames: dict[str, list[pl.DataFrame]] = {}
-    for cell in prepared.cells:
-        path = directory.baseline_predictions(cell, book.identities[cell].fingerprint)
-        if path.exists():
-            frames.setdefault(cell, []).append(read_predictions(path))
-    for experiment in prepared.experiments:
-        files = directory.experiment(experiment.name)
-        held = held_predictions(files) if experiment.name in scored else None
-        # They may be those of other settings: an experiment left out since would mix them in.
-        if held is not None and held[0] == book.identities[experiment.name]:
-            frame = read_predictions(files.predictions)
-            frames.setdefault(experiment.cell_name, []).append(frame)
-    return {cell: pl.concat(parts) for cell, parts in frames.items()}

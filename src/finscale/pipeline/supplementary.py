@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.errors import ModelError, StopRequestedError, StudyError
-from finscale.evaluation.metrics import log_loss, sigmoid, skill
+from finscale.evaluation.metrics import skill
+from finscale.evaluation.outcomes import base_loss, to_probabilities
 from finscale.experiments import Experiment
 from finscale.files import hash_json
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
 from finscale.pipeline.book import RecordBook
-from finscale.pipeline.finals import BATCH_FIELDS, SCORED_PARTS, score_parts
+from finscale.pipeline.finals import BATCH_FIELDS
+from finscale.pipeline.scoring import SCORED_PARTS, score_parts
 from finscale.progress import RunStart
 from finscale.records import CurvePoint, Record, Scores, SupplementaryRecord, supplementary_runs
 from finscale.search.objective import (
@@ -272,7 +274,7 @@ def _score_one(
 
     def predict(rows: IntArray) -> NDArray[np.float64]:
         logits = score(model, windows, torch.from_numpy(rows).to(run.device))
-        return sigmoid(logits.cpu().numpy())
+        return to_probabilities(logits.cpu().numpy())
 
     scores: Scores = score_parts(
         run.data, {part: predict(run.data.split.part(part)) for part in SCORED_PARTS}
@@ -285,7 +287,7 @@ def _score_one(
 
 def _base_loss(run: ExperimentRun) -> float:
     labels = run.data.labels_T[run.data.split.validation]
-    return log_loss([run.data.base_rate] * len(labels), labels)
+    return base_loss(run.data.base_rate, labels)
 
 
 def _file(run: ExperimentRun, name: str) -> str:

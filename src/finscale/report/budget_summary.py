@@ -10,6 +10,11 @@ from finscale.records import FinalRecord, Record, Scores, TrialRecord, best_tria
 from finscale.scaling.ledger import PARTS, winning_ensemble, winning_finals
 
 _MEANS = ("log_loss", "skill", "brier", "auc", "average_precision", "calibration_error")
+# Only those of a return; a binary task has none of them.
+_RETURN_MEANS = (
+    *("crps", "base_crps", "crps_skill", "pinball_05", "pinball_50", "pinball_95"),
+    *("coverage_50", "width_50", "coverage_90", "width_90", "r2"),
+)
 
 
 def summarise_budget(
@@ -126,7 +131,10 @@ def _seed_mean(finals: Sequence[FinalRecord]) -> dict[str, Any] | None:
         return None
     both = [both_parts(final.scores) for final in finals]
     return {
-        part: {name: _mean([scores[part][name] for scores in both]) for name in _MEANS}
+        part: {
+            name: _mean([scores[part].get(name) for scores in both])
+            for name in (*_MEANS, *(one for one in _RETURN_MEANS if one in both[0][part]))
+        }
         for part in PARTS
     }
 

@@ -33,6 +33,7 @@ from finscale.report.effort import (
 )
 from finscale.report.evidence import EvidenceSection, evidence_section
 from finscale.report.imported import ImportedSection, imported_section
+from finscale.report.returns import describe_return_cell
 from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.report.truth import describe_truth
@@ -206,6 +207,7 @@ def _section(
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "truth": describe_truth(report.summary, cell["cell"]),
+        "returns": describe_return_cell(report.summary, cell["cell"]),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
         "evidence": _evidence(report, cell),

@@ -263,7 +263,7 @@ def _cell(
         "hindsight_skill": {
             part: hindsight_skill(scores["event_rate"], described["base_rate"])
             for part, scores in _base_rate_scores(scored).items()
-            if "base_rate" in described
+            if described.get("base_rate") is not None
         },
         "best_baseline": None if rival is None else rival.model,
         "budgets": budgets,
@@ -292,7 +292,7 @@ def _budget_labels(study: Study, records: Sequence[Record]) -> list[str]:
 def _three_scores(scores: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if scores is None:
         return "", "", ""
-    auc = scores["test"]["auc"]
+    auc = scores["test"].get("auc")
     return (
         f"{scores['validation']['skill']:+.3f}",
         f"{scores['test']['skill']:+.3f}",

@@ -170,9 +170,13 @@ def score_table(cell: Mapping[str, Any]) -> Table:
 def _scores(scores: Mapping[str, Any], spread: str = "") -> tuple[str, ...]:
     validation, test = scores["validation"], scores["test"]
     return (
-        *(number(validation["log_loss"]), signed(validation["skill"]), number(validation["auc"])),
-        *(number(test["log_loss"]), signed(test["skill"]), spread, number(test["auc"])),
-        *(number(test[name]) for name in ("brier", "average_precision", "calibration_error")),
+        *(
+            number(validation["log_loss"]),
+            signed(validation["skill"]),
+            number(validation.get("auc")),
+        ),
+        *(number(test["log_loss"]), signed(test["skill"]), spread, number(test.get("auc"))),
+        *(number(test.get(name)) for name in ("brier", "average_precision", "calibration_error")),
     )
 
 
@@ -251,7 +255,7 @@ def parts_table(summary: Mapping[str, Any]) -> Table:
             part["first_date"],
             part["last_date"],
             f"{part['n']:,}",
-            f"{100 * part['event_rate']:.1f}%",
+            NOTHING if part["event_rate"] is None else f"{100 * part['event_rate']:.1f}%",
         )
         for cell in summary["cells"]
         for name, part in cell["parts"].items()

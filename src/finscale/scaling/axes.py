@@ -19,8 +19,10 @@ COLUMNS = (
     *("study", "cell", "horizon_bars", "task", "history_frac", "n_symbols", "tier", "budget"),
     *("kind", "seed", "epoch", "params", "features", "rows", "samples", "flops"),
     *("train_loss", "validation_loss", "validation_skill", "test_loss", "test_skill"),
+    *("validation_crps", "test_crps", "test_r2"),
 )
-"""Columns of the table; ``kind`` is ``final`` or ``epoch``, losses are log-losses in nats."""
+"""Columns of the table; ``kind`` is ``final`` or ``epoch``, losses are log-losses in nats. The last
+three are those of a return, in units of the log return and of its variance, and empty elsewhere."""
 
 
 def point_rows(
@@ -97,6 +99,9 @@ def _rows_of(final: FinalRecord, shared: Mapping[str, Any]) -> list[dict[str, An
         "validation_skill": validation["skill"],
         "test_loss": test["log_loss"],
         "test_skill": test["skill"],
+        "validation_crps": validation.get("crps"),
+        "test_crps": test.get("crps"),
+        "test_r2": test.get("r2"),
     }
     return [{name: row.get(name) for name in COLUMNS} for row in (*epochs, whole)]
 

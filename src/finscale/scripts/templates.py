@@ -64,7 +64,8 @@ from pathlib import Path
 
 import torch
 
-from finscale.evaluation.metrics import evaluate, sigmoid
+from finscale.evaluation.metrics import skill
+from finscale.evaluation.outcomes import base_loss, row_loss, to_probabilities
 from finscale.ladder.batching import Batching
 from finscale.machine.device import choose_device, use_threads
 from finscale.models.architecture import Architecture
@@ -133,12 +134,12 @@ def main() -> None:
         for part in parts:
             rows = data.split.part(part)
             logits = score(model, windows, torch.from_numpy(rows).to(device))
-            probabilities = sigmoid(logits.cpu().numpy())
+            probabilities = to_probabilities(logits.cpu().numpy())
             labels = data.labels_T[rows]
-            scores = evaluate(probabilities, labels, base_rate=data.base_rate)
+            loss = float(row_loss(probabilities, labels).mean())
             print(
-                f"seed {seed}, epoch {result.best_epoch}, {part}: "
-                f"log-loss {scores.log_loss:.6f}, skill {scores.skill:+.6f}"
+                f"seed {seed}, epoch {result.best_epoch}, {part}: log-loss {loss:.6f}, "
+                f"skill {skill(loss, base_loss(data.base_rate, labels)):+.6f}"
             )
         if arguments.out:
             file = arguments.out / f"{EXPERIMENT}_seed_{seed}.safetensors"

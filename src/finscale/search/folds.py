@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from finscale.dataset.cell import CellData
 from finscale.errors import RunDirectoryError
-from finscale.evaluation.metrics import log_loss
+from finscale.evaluation.outcomes import base_loss
 from finscale.files import hash_json, move_over, read_json, write_json_atomic
 from finscale.seeds import derive_seed
 from finscale.training.loop import EpochRecord, TrainingResult, job_hash
@@ -170,7 +170,7 @@ def _score(number: int, data: CellData, result: TrainingResult) -> FoldScore:
     return FoldScore(
         fold=number,
         n_rows=len(labels),
-        base_loss=log_loss([data.base_rate] * len(labels), labels),
+        base_loss=base_loss(data.base_rate, labels),
         validation_loss=result.validation_loss,
         train_loss=result.train_loss,
         best_epoch=result.best_epoch,

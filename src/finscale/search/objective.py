@@ -14,7 +14,8 @@ import torch
 
 from finscale.dataset.cell import CellData
 from finscale.errors import LadderError
-from finscale.evaluation.metrics import log_loss, skill
+from finscale.evaluation.metrics import skill
+from finscale.evaluation.outcomes import base_loss
 from finscale.experiments import Experiment
 from finscale.files import move_over, utc_now
 from finscale.ladder.batching import Batching, plan_batching
@@ -276,7 +277,7 @@ class Objective:
         self._folds = run.make_folds() if run.study.split.n_folds > 1 else ()
         self._windows = run.windows() if not self._folds else None
         labels = run.data.labels_T[run.data.split.validation]
-        self._base_loss = log_loss([run.data.base_rate] * len(labels), labels)
+        self._base_loss = base_loss(run.data.base_rate, labels)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Run one trial and store its record with it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from finscale.files import hash_json
 from finscale.models.patch_transformer import PatchTransformer
 from finscale.seeds import derive_seed
+from finscale.training.objective import first_outputs
 from finscale.training.recipe import TrainingJob
 
 
@@ -33,7 +33,7 @@ def build_model(job: TrainingJob, device: torch.device) -> PatchTransformer:
             job.architecture,
             job.shape,
             dropout=job.recipe.dropout,
-            head_bias=math.log(job.base_rate / (1 - job.base_rate)),
+            head_bias=first_outputs(job.base_rate),
             activation_checkpointing=job.batching.activation_checkpointing,
         )
     return model.to(device)

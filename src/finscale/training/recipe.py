@@ -9,6 +9,7 @@ from typing import Literal
 from finscale.ladder.batching import Batching
 from finscale.models.architecture import Architecture, InputShape
 from finscale.study import Training
+from finscale.tasks import BaseRate
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class TrainingJob:
     Attributes
     ----------
     base_rate
-        Share of positive labels among the training anchors.
+        Share of positive labels among the training anchors; of a task with more than two labels
+        the share of each.
     precision
         Of matrix products while training; weights, losses and validation are float32.
     """
@@ -69,5 +71,5 @@ class TrainingJob:
     settings: Training
     batching: Batching
     seed: int
-    base_rate: float
+    base_rate: BaseRate
     precision: Literal["fp32", "bf16"]

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim import AdamW
 
 from finscale.errors import RunDirectoryError
@@ -26,6 +25,7 @@ from finscale.splits import Split
 from finscale.training.checkpoint import DamagedWeightsError, load_tensors, save_tensors
 from finscale.training.jobs import build_model, job_hash
 from finscale.training.memory import is_out_of_memory, release_memory
+from finscale.training.objective import mean_loss, summed_loss
 from finscale.training.optim import learning_rate_at, make_optimizer
 from finscale.training.recipe import TrainingJob
 from finscale.training.results import DivergedError, EpochRecord, TrainingResult
@@ -195,10 +195,8 @@ class TrainingRun:
         try:
             for micro_batch in batch.split(self.progress.micro_batch):
                 with self._autocast():
-                    logits_B = self.model(self.windows.inputs(micro_batch))
-                loss = functional.binary_cross_entropy_with_logits(
-                    logits_B.float(), self.windows.labels(micro_batch), reduction="sum"
-                )
+                    outputs = self.model(self.windows.inputs(micro_batch))
+                loss = summed_loss(outputs.float(), self.windows.labels(micro_batch))
                 # Divided by the effective batch, so that the gradient is that of its mean loss
                 # however it is cut into micro-batches.
                 (loss / len(batch)).backward()
@@ -227,12 +225,10 @@ class TrainingRun:
         return contextlib.nullcontext()
 
     def _validation_loss(self) -> float:
-        logits_B, self.scoring_batch = score_fitting(
+        outputs, self.scoring_batch = score_fitting(
             self.model, self.windows, self.validation_rows, self.scoring_batch
         )
-        return functional.binary_cross_entropy_with_logits(
-            logits_B.cpu().double(), self.validation_labels
-        ).item()
+        return mean_loss(outputs, self.validation_labels)
 
     def result(self) -> TrainingResult:
         """Return what came out so far."""

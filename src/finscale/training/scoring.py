@@ -30,7 +30,7 @@ def scoring_batch(arch: Architecture, shape: InputShape) -> int:
 
 
 def score(model: PatchTransformer, windows: Windows, rows_B: Tensor) -> Tensor:
-    """Return the logits of every row in ``rows_B``, float32, dropout off."""
+    """Return the logits of every row in ``rows_B``, (B,) or (B, K), float32, dropout off."""
     n_windows = scoring_batch(model.architecture, model.shape)
     return score_fitting(model, windows, rows_B, n_windows)[0]
 

@@ -1,0 +1,87 @@
+"""What the report says of forecasts of a return: quantile scores, and coverage of intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.theme import display
+from finscale.tasks import N_RETURN_BINS
+
+_LEVELS = (0.05, 0.5, 0.95)
+_KINDS = ("raw", "split", "adaptive")
+
+
+def describe_return_cell(summary: Mapping[str, Any], cell: str) -> dict[str, Any] | None:
+    """Return two tables of one cell and what to know of them; None where the task is binary."""
+    models = summary.get("returns", {}).get(cell)
+    if not models:
+        return None
+    some = next(iter(models.values()))
+    return {
+        "scores": _scores(models),
+        "coverage": _coverage(models),
+        "confidence": some["confidence"],
+        "n_bins": N_RETURN_BINS,
+        "nominal": some["raw"]["nominal"],
+        "mean_block": some["mean_block"],
+    }
+
+
+def _scores(models: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, evidence in models.items():
+        scores = evidence["scores"]
+        pinball = dict(zip(scores["levels"], scores["pinball"], strict=True))
+        rows.append(
+            (
+                display(name),
+                _percent(scores["crps"], digits=4),
+                _signed(scores["crps_skill"]),
+                *(_percent(pinball[level], digits=4) for level in _LEVELS),
+                _signed(evidence["r2"]),
+            )
+        )
+    header = ("model", "CRPS, %", "CRPS skill", *(f"pinball {x:g}, %" for x in _LEVELS), "R²")
+    return Table(header, tuple(rows))
+
+
+def _coverage(models: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, evidence in models.items():
+        middle = next(one for one in evidence["scores"]["intervals"] if one["nominal"] == 0.5)
+        cells = [_share(middle["coverage"])]
+        for kind in _KINDS:
+            one = evidence[kind]
+            infinite = f", {100 * one['infinite_frac']:.1f}% infinite" * (one["infinite_frac"] > 0)
+            cells += [_share(one["coverage"]), _percent(one["width"], digits=2) + infinite]
+        rows.append((display(name), *cells))
+    wide = next(iter(models.values()))["raw"]["nominal"]
+    header = ["model", "50% as forecast"]
+    for kind in ("as forecast", "split conformal", "adaptive conformal"):
+        header += [f"{100 * wide:.0f}% {kind}", "width, %"]
+    return Table(tuple(header), tuple(rows))
+
+
+def _percent(estimate: Mapping[str, float | None], *, digits: int) -> str:
+    return _interval(estimate, lambda x: number(100 * x, digits=digits))
+
+
+def _share(estimate: Mapping[str, float | None]) -> str:
+    return _interval(estimate, lambda x: f"{100 * x:.1f}%")
+
+
+def _signed(estimate: Mapping[str, float | None] | None) -> str:
+    return _interval(estimate, signed)
+
+
+def _interval(estimate: Mapping[str, float | None] | None, write: Callable[[float], str]) -> str:
+    if estimate is None:
+        return NOTHING
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None:
+        return NOTHING
+    if low is None or high is None:
+        return write(value)
+    return f"{write(value)} ({write(low)} to {write(high)})"
