@@ -36,7 +36,8 @@ class _Rows:
     """Training rows of a cell, seen through some of its features."""
 
     def __init__(self, data: CellData, names: Sequence[str]) -> None:
-        self._data, self._columns = data, [data.feature_names.index(one) for one in names]
+        self._data = data
+        self._columns = np.array([data.feature_names.index(one) for one in names])
         rows = data.split.train
         self.x_NF, self.y_N = self.features(rows), data.labels_T[rows]
         self.folds = ordered_folds(data.date[rows], self.y_N, data.cell.horizon_bars)
@@ -94,7 +95,7 @@ FIT_RETURN: dict[BaselineName, Fit] = {
 
 def _fit_logistic(rows: _Rows) -> Fitted:
     def losses(fold: Fold) -> list[float]:
-        x_train, x_validation = (exact(rows.x_NF[one]) for one in (fold.train, fold.validation))
+        x_train, x_validation = exact(rows.x_NF[fold.train]), exact(rows.x_NF[fold.validation])
         model = logistic(STRENGTHS[0]).set_params(warm_start=True)
         found = []
         for strength in STRENGTHS:
@@ -108,14 +109,14 @@ def _fit_logistic(rows: _Rows) -> Fitted:
     return rows.fitted(model, {"C": strength})
 
 
-def _total_nats(model: Classifier, rows: _Rows, fold: Fold, x_NF: Features) -> float:
+def _total_nats(model: Classifier, rows: _Rows, fold: Fold, x_NF: Features | FloatArray) -> float:
     """Return the sum of the log-losses over the validation rows of a fold."""
     p_NK = _shares(model, x_NF, rows.n_bins)
     own_N = p_NK[np.arange(len(p_NK)), rows.y_N[fold.validation].astype(np.int64)]
     return float(-np.log(np.maximum(own_N, _EPS)).sum())
 
 
-def _shares(model: Classifier, x_NF: Features, n_bins: int) -> FloatArray:
+def _shares(model: Classifier, x_NF: Features | FloatArray, n_bins: int) -> FloatArray:
     """Return the probability of every bin, zero for those that the model has not seen."""
     p_NK = np.zeros((len(x_NF), n_bins))
     p_NK[:, model.classes_.astype(np.int64)] = model.predict_proba(x_NF)

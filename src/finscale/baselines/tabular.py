@@ -30,7 +30,7 @@ class Classifier(Protocol):
 
     classes_: NDArray[np.float32]
 
-    def predict_proba(self, x_NF: NDArray[np.float32]) -> FloatArray:
+    def predict_proba(self, x_NF: NDArray[np.float32] | FloatArray) -> FloatArray:
         """Return N × 2 probabilities of labels 0 and 1."""
 
 

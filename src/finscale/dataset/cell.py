@@ -271,7 +271,7 @@ class _CellRows:
     def of(study: Study, market: Market, cell: Cell) -> _CellRows:
         """Stack and label the rows of all symbols."""
         task = get_task(cell.task)
-        outcomes = [
+        outcomes: list[NDArray[Any]] = [
             log_reach(one.bars, task, cell.horizon_bars)
             if task.is_return
             else label_rows(one.bars, task, cell.horizon_bars)

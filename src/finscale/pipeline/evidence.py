@@ -46,6 +46,8 @@ def draw_evidence(
             if one.cell_name == name and one.budget.label in present
         )
         data = prepared.cells[name]
+        if not isinstance(data.base_rate, float):
+            raise TypeError(f"{name}: evidence of this kind is on a binary task")
         inputs = EvidenceInputs(
             predictions=frame,
             budgets=budgets,

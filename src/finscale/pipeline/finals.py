@@ -188,6 +188,7 @@ def _model_card(run: ExperimentRun, best: TrialRecord, names: list[str]) -> dict
     return {
         "experiment": run.experiment.name,
         "architecture": run.experiment.shape.as_dict()
+        | {"n_outputs": run.experiment.shape.n_outputs}
         | {name: getattr(best, name) for name in ("d_model", "n_layers", "n_heads", "d_ff")},
         "n_parameters": best.n_parameters,
         "output": "logit of the probability of label 1"
