@@ -3,7 +3,7 @@
 python benchmarks/comparisons.py         400 repetitions of each design, to docs/measured
 python benchmarks/comparisons.py 100     with 100
 
-Six models forecast whether the high of the next 1 or 5 bars reaches 1%, on a market whose volatility
+Six models forecast whether the high of the next 1 or 5 bars reaches 1% on a market whose volatility
 wanders. Each knows today's volatility, and errs by a noise of its own on the log odds, which lasts
 for days. Equal models have equal noise, so that none is better than another; then one of them is
 given half the noise. Labels of 5 bars overlap, and a model's noise persists: losses depend on those
@@ -80,7 +80,7 @@ def _wandering(
 def draw_losses(
     rng: np.random.Generator, horizon_bars: int, n_dates: int, *, is_better: bool
 ) -> FloatArray:
-    """Draw a market and six models' losses on it, shape (dates, models); column 0 is the benchmark."""
+    """Draw a market, and losses of shape (dates, models); column 0 is the benchmark's."""
     n_bars = n_dates + horizon_bars
     wandering = _wandering(rng, n_bars, 1, VOLATILITY_PERSISTENCE)[:, 0]
     sigma = USUAL_VOLATILITY * np.exp(VOLATILITY_SPREAD * wandering)
@@ -168,7 +168,7 @@ def measure(name: str, n_repetitions: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure all designs."""
-    os.nice(15)
+    os.nice(5)
     n_repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     designs = {}
     for name in DESIGNS:
