@@ -17,10 +17,15 @@ beats_the_baseline
     below 0 against the base rate and against the baseline chosen on validation.
 beats_the_base_rate
     Against the base rate alone.
+base_rate_left_out_of_confidence_set
+    On these data the true base rate is the best forecast there is.
+
+And one that may well be true, and is shown beside them:
+
 superior_to_volatility
     The test of superior predictive ability of all budgets against the volatility baseline, at 5%.
-base_rate_left_out_of_confidence_set
-    On these data the base rate is the best forecast there is.
+    Fitted to a few hundred rows of noise that baseline is worse than the base rate, and whatever
+    stays near the base rate is better than it. "Beats the baseline" asks for both.
 """
 
 from __future__ import annotations
@@ -177,16 +182,19 @@ def repeat(null: str, repetition: int) -> dict[str, Any]:
     }
 
 
-COUNTED: dict[str, Callable[[dict[str, Any]], bool]] = {
+FALSE: dict[str, Callable[[dict[str, Any]], bool]] = {
     "falls_on_test": lambda one: one["kind"]["test"] == "falls",
     "rises_on_test": lambda one: one["kind"]["test"] == "rises",
     "falls_on_validation": lambda one: one["kind"]["validation"] == "falls",
     "beats_the_baseline": lambda one: all(one["beats"].values()),
     "beats_the_base_rate": lambda one: one["beats"][BASE_RATE],
+    "base_rate_left_out_of_confidence_set": lambda one: BASE_RATE not in one["confidence_set"],
+}
+
+MAY_BE_TRUE: dict[str, Callable[[dict[str, Any]], bool]] = {
     "superior_to_volatility": lambda one: (
         one["superior_ability"]["logistic_volatility"] < STATED_RATE
     ),
-    "base_rate_left_out_of_confidence_set": lambda one: BASE_RATE not in one["confidence_set"],
 }
 
 
@@ -198,7 +206,7 @@ def rates(lines: list[dict[str, Any]]) -> dict[str, Any]:
         if not own:
             continue
         found[null] = {"n_repetitions": len(own)}
-        for name, is_found in COUNTED.items():
+        for name, is_found in (FALSE | MAY_BE_TRUE).items():
             result = binomtest(sum(bool(is_found(one)) for one in own), len(own))
             low, high = result.proportion_ci(confidence_level=0.95, method="exact")
             found[null][name] = {
@@ -206,7 +214,7 @@ def rates(lines: list[dict[str, Any]]) -> dict[str, Any]:
                 "rate": round(result.k / result.n, 4),
                 "low": round(float(low), 4),
                 "high": round(float(high), 4),
-                "above_stated": bool(low > STATED_RATE),
+                "above_stated": bool(low > STATED_RATE) if name in FALSE else None,
             }
     return found
 

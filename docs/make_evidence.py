@@ -96,8 +96,8 @@ _NULLS = {
     "rises_on_test": "the loss rises with size, on test",
     "beats_the_baseline": "a budget beats the base rate and the best baseline",
     "beats_the_base_rate": "a budget beats the base rate",
-    "superior_to_volatility": "superior to the volatility baseline (SPA)",
     "base_rate_left_out_of_confidence_set": "the base rate is not in the confidence set",
+    "superior_to_volatility": "may be true: superior to the volatility baseline (SPA)",
 }
 
 
