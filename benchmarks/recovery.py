@@ -27,7 +27,7 @@ MEASURED = Path(__file__).parents[1] / "docs" / "measured"
 
 
 def law_found(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a verdict says: its kind, and both power laws with their intervals of alpha."""
+    """Return what a verdict says of size: its kind, and both power laws with their alphas."""
     intervals = {one["law"]: one for one in verdict["intervals"]}
     laws = {
         law.name: {
@@ -39,7 +39,7 @@ def law_found(verdict: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "kind": verdict["kind"],
-        "sentence": verdict["sentence"],
+        "sentence": verdict["sentence"].split("; ")[0].rstrip(".") + ".",
         "delta_aicc": verdict["delta_aicc"],
         "loss_difference": verdict["intervals"][-1]["loss_difference"],
         "laws": laws,

@@ -67,7 +67,21 @@ _SIGHTS = {
 
 def equal_models(measured: Figures) -> str:
     """Show false claims of the comparisons among equal models."""
-    return _designs(measured, _CLAIMS, is_better=False)
+    stated = 1.0 - measured["confidence"]
+    above = [
+        f"{text} ({design})"
+        for design, one in measured["designs"].items()
+        for claim, text in _CLAIMS.items()
+        # Half of the mistakes of a two-sided interval lie on either side.
+        if one["rates"][claim]["low"] > stated / (2.0 if claim == "pair_says_better" else 1.0)
+        and not one["is_better"]
+    ]
+    told = f"Significantly above the nominal rate: {'; '.join(above) or 'none'}."
+    repetitions = {one["n_repetitions"] for one in measured["designs"].values()}
+    counted = (
+        f"Repetitions: {max(repetitions):,} of each; with a better model {min(repetitions):,}."
+    )
+    return f"{_designs(measured, _CLAIMS, is_better=False)}\n\n{told} {counted}"
 
 
 def one_is_better(measured: Figures) -> str:
