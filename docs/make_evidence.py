@@ -1,0 +1,229 @@
+"""Write the figures of docs/evidence.md anew, from the files in docs/measured.
+
+python docs/make_evidence.py
+
+The text is written by hand; what stands between ``<!-- figures: NAME -->`` and ``<!-- end -->`` is
+not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finscale.files import read_json, write_text_atomic
+
+DOCS = Path(__file__).parent
+MEASURED = DOCS / "measured"
+_BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+Figures = Mapping[str, Any]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def percent(share: float) -> str:
+    """Write a share as 4.5%."""
+    return f"{100.0 * share:.1f}%"
+
+
+def share(found: Figures) -> str:
+    """Write a rate with its interval, as 4.5% (2.7 to 7.0)."""
+    return f"{percent(found['rate'])} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+
+
+def laws(measured: Figures) -> str:
+    """Show the coverage of the intervals of fitted laws."""
+    rows = [
+        [
+            design,
+            ", ".join(f"{name} {percent(rate)}" for name, rate in one["coverage"].items()),
+            str(one["n_repetitions"]),
+        ]
+        for design, one in measured["designs"].items()
+    ]
+    return table(["planted law", "intervals that hold the planted value", "repetitions"], rows)
+
+
+_CLAIMS = {
+    "pair_excludes_zero": "paired interval excludes 0",
+    "pair_says_better": "paired interval below 0",
+    "spa_rejects": "SPA at 5%",
+    "set_loses_the_best": "95% set loses the best",
+}
+_SIGHTS = {
+    "pair_says_better": "paired interval below 0",
+    "spa_rejects": "SPA at 5%",
+    "set_drops_the_benchmark": "set drops the benchmark",
+    "set_loses_the_best": "set loses the best",
+}
+
+
+def equal_models(measured: Figures) -> str:
+    """Show false claims of the comparisons among equal models."""
+    stated = 1.0 - measured["confidence"]
+    above = [
+        f"{text} ({design})"
+        for design, one in measured["designs"].items()
+        for claim, text in _CLAIMS.items()
+        # Half of the mistakes of a two-sided interval lie on either side.
+        if one["rates"][claim]["low"] > stated / (2.0 if claim == "pair_says_better" else 1.0)
+        and not one["is_better"]
+    ]
+    told = f"Significantly above the nominal rate: {'; '.join(above) or 'none'}."
+    repetitions = {one["n_repetitions"] for one in measured["designs"].values()}
+    counted = (
+        f"Repetitions: {max(repetitions):,} of each; with a better model {min(repetitions):,}."
+    )
+    return f"{_designs(measured, _CLAIMS, is_better=False)}\n\n{told} {counted}"
+
+
+def one_is_better(measured: Figures) -> str:
+    """Show what the comparisons see of a model that is better."""
+    return _designs(measured, _SIGHTS, is_better=True)
+
+
+def _designs(measured: Figures, claims: Mapping[str, str], *, is_better: bool) -> str:
+    chosen = [one for one in measured["designs"].values() if one["is_better"] == is_better]
+    gain = ["gain in nats"] if is_better else []
+    rows = [
+        [
+            f"{one['horizon_bars']}",
+            f"{one['n_dates']:,}",
+            *([f"{one['mean_gain_nats']:.4f}"] if is_better else []),
+            *(share(one["rates"][claim]) for claim in claims),
+        ]
+        for one in chosen
+    ]
+    return table(["horizon", "dates", *gain, *claims.values()], rows)
+
+
+_NULLS = {
+    "falls_on_test": "the loss falls with size, on test",
+    "falls_on_validation": "the loss falls with size, on validation",
+    "rises_on_test": "the loss rises with size, on test",
+    "beats_the_baseline": "a budget beats the base rate and the best baseline",
+    "beats_the_base_rate": "a budget beats the base rate",
+    "base_rate_left_out_of_confidence_set": "the base rate is not in the confidence set",
+    "superior_to_volatility": "may be true: superior to the volatility baseline (SPA)",
+}
+
+
+def nulls(measured: Figures) -> str:
+    """Show false positives of whole studies on data that hold nothing."""
+    rates = measured["rates"]
+    columns = {"shuffled_labels": "shuffled labels", "random_walk": "random walk", "both": "both"}
+    header = ["claim"] + [f"{text} ({rates[n]['n_repetitions']})" for n, text in columns.items()]
+    rows = [
+        [text, *(f"{rates[null][claim]['n']}: {share(rates[null][claim])}" for null in columns)]
+        for claim, text in _NULLS.items()
+    ]
+    above = [
+        f"{_NULLS[claim]}, {text}"
+        for null, text in columns.items()
+        for claim in _NULLS
+        if rates[null][claim]["above_stated"]
+    ]
+    said = f"Significantly above {percent(measured['stated_rate'])}: {'; '.join(above) or 'none'}."
+    return f"{table(header, rows)}\n\n{said}"
+
+
+def planted(measured: Figures) -> str:
+    """Show the recovery of a planted law, budget by budget, and the verdicts."""
+    rows = [
+        [
+            budget,
+            f"{n:,}",
+            f"{measured['regrets'][budget]['expected_loss']:.4f}",
+            f"{measured['regrets'][budget]['expected']:.4f}",
+            f"{measured['regrets'][budget]['realised']:.4f}",
+        ]
+        for budget, n in measured["n_parameters"].items()
+    ]
+    header = ["budget", "parameters", "expected loss", "expected regret", "realised regret"]
+    alphas = [
+        [
+            law.replace("_", " "),
+            _interval(measured["on_labels"]["laws"][law]["alpha"]),
+            _interval(measured["by_truth"]["laws"][law]["alpha"]),
+            "yes" if is_inside else "no",
+        ]
+        for law, is_inside in measured["alpha_of_truth_in_interval"].items()
+    ]
+    laws_header = ["law", "alpha on the labels", "alpha of the expected losses", "truth inside"]
+    return "\n\n".join(
+        [
+            table(header, rows),
+            table(laws_header, alphas),
+            f"On the labels: {measured['on_labels']['sentence']}",
+            measured["sentence"],
+        ]
+    )
+
+
+def _interval(found: Figures) -> str:
+    return f"{found['estimate']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def regrets(measured: Figures) -> str:
+    """Show the regret of every model of a study on a simulated market."""
+    ordered = sorted(measured["regrets"].items(), key=lambda item: float(item[1]["expected"]))
+    rows = [
+        [
+            model,
+            f"{measured['n_parameters'][model]:,}" if model in measured["n_parameters"] else "",
+            f"{one['expected_loss']:.4f}",
+            f"{one['expected']:.4f}",
+            f"{one['realised']:.4f}",
+        ]
+        for model, one in ordered
+    ]
+    header = ["model", "parameters", "expected loss", "expected regret", "realised regret"]
+    return f"{table(header, rows)}\n\n{measured['sentence']}"
+
+
+def leaks(measured: Figures) -> str:
+    """Show what became of every planted leak."""
+    rows = [
+        [one["leak"], one["outcome"], one["said"] or one["top_of_report"] or "(no alarm)"]
+        for one in measured["leaks"].values()
+    ]
+    return table(["planted", "outcome", "refusal, or first line of the report"], rows)
+
+
+# Name of a block to the file it is made of, and how.
+BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
+    "laws": ("coverage.json", laws),
+    "equal_models": ("comparisons.json", equal_models),
+    "one_is_better": ("comparisons.json", one_is_better),
+    "nulls": ("nulls.json", nulls),
+    "planted": ("recovery_planted.json", planted),
+    "leaks": ("leaks.json", leaks),
+    "regret": ("recovery_simulated.json", regrets),
+}
+
+
+def fill(document: str, measured: Path = MEASURED) -> str:
+    """Return the document with the figures of every block written anew."""
+
+    def block(found: re.Match[str]) -> str:
+        name, make = BLOCKS[found.group(2)]
+        return f"{found.group(1)}\n{make(read_json(measured / name))}\n\n{found.group(3)}"
+
+    return _BLOCK.sub(block, document)
+
+
+def main() -> None:
+    """Fill the document in place."""
+    path = DOCS / "evidence.md"
+    write_text_atomic(path, fill(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()
