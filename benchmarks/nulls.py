@@ -175,6 +175,7 @@ def repeat(null: str, repetition: int) -> dict[str, Any]:
             for name, one in against.items()
         },
         "beats": {name: is_below_zero(one) for name, one in against.items()},
+        "verdict_beats": verdict["beats"],
         "n_intervals_below_base_rate": sum(
             is_below_zero(found[budget, BASE_RATE]) for budget in budgets
         ),
