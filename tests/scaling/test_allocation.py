@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from planted import CHINCHILLA, planted_surface
+from planted_laws import CHINCHILLA, planted_surface
 from scipy import optimize
 
 from finscale.errors import FitError

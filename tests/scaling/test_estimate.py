@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import CHINCHILLA, planted_surface
+from planted_laws import CHINCHILLA, planted_surface
 from scipy import optimize
 
 from finscale.errors import FitError

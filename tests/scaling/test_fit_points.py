@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import planted_surface
+from planted_laws import planted_surface
 
 import finscale
 from finscale.errors import FitError

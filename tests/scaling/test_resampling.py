@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import CHINCHILLA, CHINCHILLA_ERRORS, planted_surface
+from planted_laws import CHINCHILLA, CHINCHILLA_ERRORS, planted_surface
 
 from finscale.errors import FitError
 from finscale.scaling.estimate import estimate_law

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import planted_surface
+from planted_laws import planted_surface
 from scipy import optimize
 
 from finscale.scaling.forms import make_form
