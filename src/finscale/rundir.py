@@ -140,8 +140,13 @@ class RunDirectory:
 
     @property
     def points(self) -> Path:
-        """What laws can be fitted to, a row per final run and epoch."""
+        """What laws can be fitted to, a row per final run."""
         return self.root / "points.csv"
+
+    @property
+    def epochs(self) -> Path:
+        """The same along the final runs, a row per epoch."""
+        return self.root / "epochs.csv"
 
     @property
     def summary(self) -> Path:

@@ -121,8 +121,8 @@ def test_failed_experiments_exit_with_3(
     assert document(finished.out)["failures"] == {NAMES[0]: "out of luck"}
     assert "Traceback" not in finished.err
     assert finished.err.rstrip().endswith(
-        f"finscale: 1 experiments failed ({NAMES[0]}); the reasons are in "
-        "r/logs; run again to retry them"
+        f"finscale: 1 experiment failed ({NAMES[0]}); finscale status says why, and "
+        "r/logs more; put it right and run again"
     )
 
 

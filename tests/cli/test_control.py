@@ -210,8 +210,8 @@ def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
     [line] = [one for one in err.splitlines() if "FAILED" in one]
     assert f"{NAMES[0]} FAILED: {weights}: missing or damaged weights" in line
     assert err.splitlines()[-1] == (
-        f"finscale: 1 experiments failed ({NAMES[0]}); the reasons are in {copied.root}/logs; "
-        "run again to retry them"
+        f"finscale: 1 experiment failed ({NAMES[0]}); finscale status says why, and "
+        f"{copied.root}/logs more; put it right and run again"
     )
     assert re.search(rf"{NAMES[0]} +failed +4/4", out)
     assert re.search(rf"{NAMES[1]} +done +4/4", out)

@@ -15,12 +15,14 @@ def test_the_points_of_runs_are_gathered(
     result = finscale("points", copied.root, copied.root, "--out", out)
     assert (result.code, result.out) == (0, "")
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
-    finals = [row for row in rows if row["kind"] == "final"]
     # Two budgets and three seeds each, twice.
-    assert len(finals) == 12
+    assert [row["kind"] for row in rows] == ["final"] * 12
     assert {row["run"] for row in rows} == {copied.root.name}
-    assert all(0 < float(row["test_loss"]) < 1 and float(row["flops"]) > 0 for row in finals)
-    assert finscale("points", copied.root).out.count("\n") == 1 + len(rows) // 2
+    assert all(0 < float(row["test_loss"]) < 1 and float(row["flops"]) > 0 for row in rows)
+    assert finscale("points", copied.root).out.count("\n") == 1 + 6
+    along = list(csv.DictReader(io.StringIO(finscale("points", copied.root, "--epochs").out)))
+    assert {row["kind"] for row in along} == {"epoch"}
+    assert len(along) == sum(int(row["epoch"]) for row in rows[:6])
 
 
 def test_a_run_without_points_is_refused(finscale: CommandLine, copied: RunDirectory) -> None:

@@ -185,7 +185,7 @@ def test_an_empty_study_renders(empty_run):
     assert page.open == []
     assert "0 of 18 experiments are complete" in page.words
     assert page.words.count("No verdict: no budget has a final run yet.") == 6
-    assert "The test part has not been scored yet." in page.words
+    assert "No budget has been scored on the test part yet." in page.words
     assert "no experiment failed" in page.words
     assert json.loads(page.scripts["figures"]) == {}
 

@@ -62,7 +62,13 @@ def import_results(
     n_features: int = N_FEATURES,
     as_json: bool = JSON,
 ) -> None:
-    """Read past results of the reference layout; they are kept, fitted and shown apart."""
+    """Read past results of the reference layout; they are kept, fitted and shown apart.
+
+    A CSV has the columns timestamp, experiment, phase, budget, task, horizon, timescale,
+    script_path, run_type, status, duration_seconds, val_loss, test_accuracy, hyperparameters (a
+    JSON object), error_message, thermal_max_temp, data_md5, d_model, n_layers, n_heads, d_ff and
+    param_count; cells may be empty.
+    """
     shape = InputShape(
         n_features, Windows().context_length, Patches().patch_length, Patches().patch_stride
     )

@@ -15,6 +15,7 @@ from finscale.scaling.axes import COLUMNS
 
 RUNS = typer.Argument(help="Run directories, such as one per feature tier.", show_default=False)
 OUT = typer.Option(None, help="File to write.", show_default="standard output")
+EPOCHS = typer.Option(False, "--epochs", help="A row per epoch instead of one per final run.")
 
 
 def register(app: typer.Typer) -> None:
@@ -22,31 +23,31 @@ def register(app: typer.Typer) -> None:
     app.command()(points)
 
 
-def points(run_dirs: list[Path] = RUNS, out: Path | None = OUT) -> None:
+def points(run_dirs: list[Path] = RUNS, out: Path | None = OUT, epochs: bool = EPOCHS) -> None:
     """Gather the points of one or more runs as CSV, for finscale fit-law."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ("run", *COLUMNS), lineterminator="\n")
     writer.writeheader()
     for run_dir in run_dirs:
-        writer.writerows({"run": run_dir.name, **row} for row in _read(RunDirectory(run_dir)))
+        directory = RunDirectory(run_dir)
+        directory.require_run()
+        rows = _read(directory.epochs if epochs else directory.points)
+        writer.writerows({"run": run_dir.name, **row} for row in rows)
     if out is None:
         typer.echo(text.getvalue(), nl=False)
     else:
         write_text_atomic(out, text.getvalue())
 
 
-def _read(directory: RunDirectory) -> list[dict[str, str]]:
-    directory.require_run()
-    if not directory.points.exists():
-        raise RunDirectoryError(
-            f"{directory.points}: not there yet; write it with: finscale fit {directory.root}"
-        )
-    with directory.points.open(encoding="utf-8", newline="") as stream:
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        raise RunDirectoryError(f"{path}: not there yet; write it with: finscale fit {path.parent}")
+    with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         rows = list(reader)
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise RunDirectoryError(
-            f"{directory.points}: written by another version of finscale; write it anew with: "
-            f"finscale fit {directory.root}"
+            f"{path}: written by another version of finscale; write it anew with: "
+            f"finscale fit {path.parent}"
         )
     return rows

@@ -124,7 +124,8 @@ def worker(
             progress=progress,
         )
     if failures:
-        raise ExperimentsFailedError(f"{len(failures)} experiments failed")
+        names = ", ".join(failures)
+        raise ExperimentsFailedError(f"failed: {names}")
 
 
 def stop(
@@ -332,8 +333,8 @@ def _print_rows(rows: Sequence[ExperimentRow], *, as_json: bool) -> None:
 
 def _require_success(outcome: RunOutcome) -> None:
     if outcome.failures:
-        names = ", ".join(outcome.failures)
+        names, n = ", ".join(outcome.failures), len(outcome.failures)
         raise ExperimentsFailedError(
-            f"{len(outcome.failures)} experiments failed ({names}); the reasons are in "
-            f"{outcome.directory.log.parent}; run again to retry them"
+            f"{n} experiment{'s' * (n > 1)} failed ({names}); finscale status says why, and "
+            f"{outcome.directory.log.parent} more; put it right and run again"
         )

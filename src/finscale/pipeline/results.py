@@ -32,7 +32,7 @@ def fit_laws(
 ) -> dict[str, Any]:
     """Weigh the forecasts and fit loss against every axis.
 
-    Writes ``evidence.json``, ``scaling.json`` and ``points.csv``.
+    Writes ``evidence.json``, ``scaling.json``, ``points.csv`` and ``epochs.csv``.
 
     Each cell says in ``stale`` which of its records are, if such were asked for.
     """
@@ -63,7 +63,8 @@ def fit_laws(
         "surfaces": surfaces(points, **settings),
     }
     write_json_atomic(directory.scaling, scaling)
-    write_text_atomic(directory.points, points_csv(points))
+    for path, kind in ((directory.points, "final"), (directory.epochs, "epoch")):
+        write_text_atomic(path, points_csv([row for row in points if row["kind"] == kind]))
     return scaling
 
 

@@ -163,7 +163,7 @@ class Worker:
                     return "busy"
                 self._finish(run)
         if "search" in self.stages and self.book.best_trial(experiment.name) is None:
-            raise FinscaleError("no trial was completed; see the trials' reasons in the ledger")
+            raise FinscaleError(_why_no_winner(self.book.trials(experiment.name)))
         return "done"
 
     def _finish(self, run: ExperimentRun) -> None:
@@ -228,3 +228,12 @@ class Worker:
             sampler=self.sampler,
             memory_share=self.memory_share,
         )
+
+
+def _why_no_winner(trials: Sequence[TrialRecord]) -> str:
+    reasons = [one.reason for one in trials if one.state == "failed"]
+    said = f"; the last failed: {reasons[-1]}" if reasons else ""
+    return (
+        f"none of {len(trials)} trials was completed{said}; change the search space or the "
+        "training settings, for the same ones would fail again"
+    )

@@ -328,7 +328,7 @@ def _note(evidence: Item) -> str:
         f"{evidence['confidence']:.0%}, from {evidence['n_samples']:,} resamplings of the dates in "
         f"blocks of {evidence['mean_block']:.0f} on average (stationary bootstrap, Politis and "
         f"Romano 1994; of {evidence['comparison_block']:.0f} for comparisons), since neighbouring "
-        "labels overlap. A budget's forecast is the average of its seeds."
+        "rows depend on each other. A budget's forecast is the average of its seeds."
     )
 
 

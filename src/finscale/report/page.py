@@ -451,7 +451,7 @@ def _scorings(summary: Mapping[str, Any]) -> str:
         if budget["n_test_scorings"]
     }
     if not times:
-        return "The test part has not been scored yet."
+        return "No budget has been scored on the test part yet."
     more = {name: n for name, n in times.items() if n > 1}
     if not more:
         return (
