@@ -70,7 +70,12 @@ def _walked(
         if one.cell_name != cell or best is None:
             continue
         files = directory.experiment(one.name)
-        blocks = blocks_of(files, book.identities[one.name].fingerprint, best.trial)
+        blocks = blocks_of(
+            files,
+            book.identities[one.name].fingerprint,
+            best.trial,
+            prepared.study.evidence.walk_forward_blocks,
+        )
         if blocks:
             periods = [
                 PeriodScore(
