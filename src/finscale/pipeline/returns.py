@@ -49,7 +49,6 @@ def _describe(
     prepared: PreparedStudy, cell: Mapping[str, Any], frame: pl.DataFrame
 ) -> dict[str, Any]:
     data = prepared.cells[cell["cell"]]
-    scaling = prepared.study.scaling
     if data.bins is None:
         raise ValueError(f"{cell['cell']} is no cell of the task return")
     reference_Q = data.bins.quantiles(data.bins.share_K[None], QUANTILE_LEVELS)[0]
@@ -63,8 +62,8 @@ def _describe(
             horizon_bars=cell["horizon_bars"],
             reference_Q=reference_Q,
             historical_mean=data.bins.historical_mean,
-            n_bootstrap=scaling.n_bootstrap,
-            confidence=scaling.confidence,
+            n_bootstrap=prepared.study.evidence.n_bootstrap,
+            confidence=prepared.study.scaling.confidence,
             seed=derive_seed(prepared.study.seed, "bootstrap"),
         ).as_dict()
         for name in dict.fromkeys(names)
