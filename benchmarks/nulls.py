@@ -45,6 +45,7 @@ import polars as pl
 import torch
 from scipy.stats import binomtest
 
+from finscale.evaluation.comparisons import Difference
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.forecasts import gather_forecasts
 from finscale.evaluation.predictions import read_predictions
@@ -152,9 +153,9 @@ def repeat(null: str, repetition: int) -> dict[str, Any]:
     on_validation = gather_forecasts(predictions, "validation")
     rival = min((n for n in evidence.baselines if n != BASE_RATE), key=on_validation.mean_loss)
     found = {(one.model, one.benchmark): one for one in evidence.differences}
-    chosen = evidence.best_budget
+    chosen = evidence.best_budget or ""
     against = {name: found[chosen, name] for name in (BASE_RATE, rival)}
-    verdict = judged["test"]
+    verdict, kept = judged["test"], evidence.confidence_set
     return {
         "uid": f"{null}/{repetition}",
         "null": null,
@@ -173,13 +174,18 @@ def repeat(null: str, repetition: int) -> dict[str, Any]:
             name: [one.difference.value, one.difference.low, one.difference.high, one.p_value]
             for name, one in against.items()
         },
-        "beats": {name: one.difference.high < 0.0 for name, one in against.items()},
+        "beats": {name: is_below_zero(one) for name, one in against.items()},
         "n_intervals_below_base_rate": sum(
-            found[budget, BASE_RATE].difference.high < 0.0 for budget in budgets
+            is_below_zero(found[budget, BASE_RATE]) for budget in budgets
         ),
         "superior_ability": {one.benchmark: one.p_value for one in evidence.superior_ability},
-        "confidence_set": list(evidence.confidence_set.included),
+        "confidence_set": list(kept.included if kept else ()),
     }
+
+
+def is_below_zero(gap: Difference) -> bool:
+    """Return whether the whole interval of a difference of losses lies below 0."""
+    return gap.difference.high is not None and gap.difference.high < 0.0
 
 
 FALSE: dict[str, Callable[[dict[str, Any]], bool]] = {

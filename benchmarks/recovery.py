@@ -54,7 +54,8 @@ def recovery(directory: RunDirectory) -> dict[str, Any]:
     budgets = {point["budget"]: point["n_parameters"] for point in judged["points"]}
     found, expected = law_found(judged["test"]), law_found(truth["planted"]["verdict"])
     covered = {}
-    for name, law in found["laws"].items():
+    has_law = "no_evidence" not in (found["kind"], expected["kind"])
+    for name, law in found["laws"].items() if has_law else ():
         interval, true_alpha = law["alpha"], expected["laws"][name]["alpha"]["estimate"]
         covered[name] = bool(interval["low"] <= true_alpha <= interval["high"])
     return {

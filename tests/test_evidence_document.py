@@ -90,6 +90,24 @@ def test_a_budget_beats_a_rival_only_where_its_interval_lies_below_0() -> None:
             assert one["beats"][rival] == (high < 0.0)
 
 
+def test_intervals_cover_as_the_text_says() -> None:
+    shares = [
+        share
+        for design in measured("coverage")["designs"].values()
+        for share in design["coverage"].values()
+    ]
+    assert 0.92 <= min(shares) <= max(shares) <= 0.98
+
+
+def test_paired_intervals_keep_their_rate_as_the_text_says() -> None:
+    equal = [one for one in measured("comparisons")["designs"].values() if not one["is_better"]]
+    assert {one["horizon_bars"] for one in equal} == {1, 5}
+    for one in equal:
+        assert one["n_repetitions"] >= 200
+        assert one["rates"]["pair_says_better"]["low"] <= 0.025
+        assert one["rates"]["pair_excludes_zero"]["low"] <= 0.05
+
+
 def test_the_planted_law_was_found() -> None:
     found = measured("recovery_planted")
     assert (found["on_labels"]["kind"], found["by_truth"]["kind"]) == ("falls", "falls")

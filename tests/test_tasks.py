@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from finscale.market.bars import OHLCV, PRICES
 from finscale.study import TaskName
-from finscale.tasks import Task, get_task, label_rows
+from finscale.tasks import Task, get_task, label_rows, log_reach
 from strategies import bars, make_bars
 
 NAN = math.nan
+BINARY: tuple[TaskName, ...] = tuple(name for name in get_args(TaskName) if name != "return")
 
 
 def world(close: list[float], high: list[float] | None = None) -> OHLCV:
@@ -90,7 +91,7 @@ def slow_label(seen: OHLCV, task: Task, horizon: int, row: int) -> float:
 
 
 @settings(max_examples=60)
-@given(seen=bars(1, 40), name=st.sampled_from(get_args(TaskName)), horizon=st.integers(1, 8))
+@given(seen=bars(1, 40), name=st.sampled_from(BINARY), horizon=st.integers(1, 8))
 def test_labels_agree_with_a_plain_loop(seen: OHLCV, name: TaskName, horizon: int) -> None:
     task = get_task(name)
     expected = [slow_label(seen, task, horizon, row) for row in range(len(seen))]
@@ -99,7 +100,7 @@ def test_labels_agree_with_a_plain_loop(seen: OHLCV, name: TaskName, horizon: in
 
 @given(
     seen=bars(2, 40),
-    name=st.sampled_from(get_args(TaskName)),
+    name=st.sampled_from(BINARY),
     horizon=st.integers(1, 8),
     place=st.floats(0, 1),
 )
@@ -117,7 +118,7 @@ def test_a_label_reads_its_h_rows_and_no_other(
 
 def test_units_of_price_change_no_label() -> None:
     seen = make_bars(300, seed=2)
-    for name in get_args(TaskName):
+    for name in BINARY:
         for factor in (0.01, 7.3, 1e4):
             prices = {one: getattr(seen, one) * factor for one in PRICES}
             other = OHLCV(date=seen.date, volume=seen.volume, **prices)
@@ -131,8 +132,12 @@ def test_every_task_of_a_study_is_known() -> None:
     assert tasks["threshold_0.5pct"] == Task("threshold_0.5pct", 0.005, "high")
     assert tasks["threshold_5pct_close"] == Task("threshold_5pct_close", 0.05, "close")
     assert tasks["direction"] == Task("direction", None, "close")
+    assert tasks["return"] == Task("return", None, "close")
+    assert [name for name, task in tasks.items() if task.is_return] == ["return"]
+    assert {task.n_outputs for name, task in tasks.items() if name in BINARY} == {1}
     assert all(task.name == name for name, task in tasks.items())
-    assert len({(task.threshold_frac, task.price) for task in tasks.values()}) == len(tasks)
+    different = {(task.threshold_frac, task.price, task.n_outputs) for task in tasks.values()}
+    assert len(different) == len(tasks)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +168,18 @@ def test_the_base_rate_of_the_reference_task(sp500: OHLCV) -> None:
     labels = label_rows(sp500, get_task("threshold_1pct"), 1)
     assert np.nansum(labels) == count
     assert 0.15 < count / len(close) < 0.35
+
+
+def test_a_return_is_that_of_the_close_h_rows_later() -> None:
+    seen = world([100.0, 110.0, 99.0, 99.0], [100.0, 120.0, 110.0, 99.0])
+    task = get_task("return")
+    np.testing.assert_allclose(
+        log_reach(seen, task, 1), [math.log(1.1), math.log(0.9), 0.0, NAN], atol=1e-15
+    )
+    np.testing.assert_allclose(log_reach(seen, task, 3), [math.log(0.99), NAN, NAN, NAN])
+    np.testing.assert_array_equal(log_reach(seen, task, 9), [NAN] * 4)
+    assert task.n_outputs == 20
+    with pytest.raises(ValueError, match="no label before its bins are known"):
+        label_rows(seen, task, 1)
+    assert task.describe(1) == "what is the log return from today's close to that 1 bar ahead?"
+    assert task.describe(5) == "what is the log return from today's close to that 5 bars ahead?"

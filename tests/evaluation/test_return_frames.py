@@ -31,6 +31,7 @@ def frame(model: str = "20K", seed: int | None = None, shift: float = 0.0) -> pl
         returns=[0.01, -0.01],
         model=model,
         seed=seed,
+        losses_B=[3.0 + shift, 2.5],
         means_B=[0.001, -0.001],
         quantiles_BQ=[Q + shift, Q],
     )

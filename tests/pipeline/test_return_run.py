@@ -87,6 +87,15 @@ def test_scores_agree_with_the_quantiles_that_are_kept(run: RunDirectory) -> Non
     assert evidence["r2"]["value"] == pytest.approx(scores["r2"])
 
 
+def test_the_verdict_compares_paired_losses(run: RunDirectory) -> None:
+    frame = read_return_frame(run.experiment(NAME).predictions)
+    [ensemble] = of_kind(run, "ensemble")
+    own = frame.filter(pl.col("part") == "test", pl.col("seed").is_null())
+    assert own["log_loss"].mean() == pytest.approx(ensemble["scores"]["test"]["log_loss"])
+    # By means alone it would be None.
+    assert read_json(run.scaling)["cells"][CELL]["test"]["beats"] is False
+
+
 def test_realised_returns_are_those_of_the_closes(run: RunDirectory) -> None:
     frame = read_return_frame(run.experiment(NAME).predictions).filter(pl.col("seed").is_null())
     data = tiny_prepared(CHANGES).cells[CELL]

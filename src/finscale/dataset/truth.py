@@ -5,7 +5,7 @@ Only of simulated markets and of shuffled labels; of a real market nobody knows.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from finscale.seeds import derive_seed
 from finscale.study import Study
 from finscale.study_data import SimulatedData
 from finscale.tasks import Task
-
-_FloatT = TypeVar("_FloatT", np.float32, np.float64)
 
 
 def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[np.float64] | None:
@@ -43,8 +41,8 @@ def true_probabilities(study: Study, task: Task, horizon_bars: int) -> NDArray[n
 
 
 def shuffle_labels(
-    labels_T: NDArray[_FloatT], horizon_bars: int, seed: int, symbol: str
-) -> NDArray[_FloatT]:
+    labels_T: NDArray[Any], horizon_bars: int, seed: int, symbol: str
+) -> NDArray[Any]:
     """Return a symbol's labels, or returns, in random order, in blocks as long as a label reaches.
 
     Neighbouring labels of more than one bar overlap; within a block they keep their order, so that

@@ -26,8 +26,8 @@ ReturnFrame: TypeAlias = pl.DataFrame
 """A frame with the columns of `SCHEMA`, one line per row, part, model and seed.
 
 ``row``, ``symbol``, ``date``, ``part``, ``model`` and ``seed`` are those of predictions; ``return``
-is the log return that was realised, ``mean`` the forecast mean, ``q05`` … ``q95`` are the forecast
-quantiles.
+is the log return that was realised, ``log_loss`` that of its bin in nats, ``mean`` the forecast
+mean, ``q05`` … ``q95`` are the forecast quantiles.
 """
 
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
@@ -41,6 +41,7 @@ SCHEMA = pl.Schema(
         "return": pl.Float64,
         "model": pl.String,
         "seed": pl.Int64,
+        "log_loss": pl.Float64,
         "mean": pl.Float64,
         **dict.fromkeys(QUANTILE_COLUMNS, pl.Float64),
     }
@@ -58,6 +59,7 @@ def return_frame(
     returns: npt.ArrayLike,
     model: str,
     seed: int | None,
+    losses_B: npt.ArrayLike,
     means_B: npt.ArrayLike,
     quantiles_BQ: npt.ArrayLike,
 ) -> ReturnFrame:
@@ -75,6 +77,7 @@ def return_frame(
             "symbol": np.asarray(symbols, dtype=np.str_).tolist(),
             "date": dates,
             "return": np.asarray(returns, dtype=np.float64),
+            "log_loss": np.asarray(losses_B, dtype=np.float64),
             "mean": np.asarray(means_B, dtype=np.float64),
             **{name: q_BQ[:, place] for place, name in enumerate(QUANTILE_COLUMNS)},
         },
@@ -97,7 +100,7 @@ def validate_return_frame(frame: pl.DataFrame) -> ReturnFrame:
     """
     if frame.schema != SCHEMA:
         raise ValueError(f"columns must be those of a return frame, got {list(frame.schema)}")
-    numbers = pl.col("return", "mean", *QUANTILE_COLUMNS)
+    numbers = pl.col("return", "log_loss", "mean", *QUANTILE_COLUMNS)
     rules = {
         "a value other than seed is missing": pl.any_horizontal(pl.exclude("seed").is_null()),
         f"part is not one of {', '.join(PARTS)}": ~pl.col("part").is_in(PARTS),

@@ -14,7 +14,7 @@ from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.kept import kept_predictions
 from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.returns import describe_returns
+from finscale.pipeline.returns import compare_return_cells, describe_returns
 from finscale.pipeline.selection import Selection
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
@@ -48,7 +48,8 @@ def fit_laws(
     evidence = draw_evidence(
         prepared, directory, selection.book, kept_predictions(prepared, directory, selection.book)
     )
-    cells = judge_cells(records, evidence=evidence, **settings)
+    compared = compare_return_cells(prepared, directory, selection.book)
+    cells = judge_cells(records, evidence=evidence | compared, **settings)
     for cell, runs in by_cell(records).items():
         names = {record.experiment for record in runs}
         cells[cell]["stale"] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from finscale.evaluation.return_comparison import compare_returns
 from finscale.evaluation.return_evidence import return_evidence
 from finscale.evaluation.return_frames import gather_returns
 from finscale.evaluation.return_metrics import QUANTILE_LEVELS
@@ -45,6 +46,31 @@ def describe_returns(
     }
 
 
+def compare_return_cells(
+    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
+) -> dict[str, dict[str, Any]]:
+    """Return the paired comparisons on every cell of the task ``return`` that has forecasts.
+
+    Returns
+    -------
+    dict
+        Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns.
+    """
+    study = prepared.study
+    by_size = sorted(prepared.experiments, key=lambda one: one.budget.n_parameters)
+    return {
+        name: compare_returns(
+            frame,
+            [one.budget.label for one in by_size if one.cell_name == name],
+            horizon_bars=next(one.horizon_bars for one in by_size if one.cell_name == name),
+            n_bootstrap=study.evidence.n_bootstrap,
+            confidence=study.scaling.confidence,
+            seed=derive_seed(study.seed, "evidence", name),
+        )
+        for name, frame in kept_return_forecasts(prepared, directory, book).items()
+    }
+
+
 def _describe(
     prepared: PreparedStudy, cell: Mapping[str, Any], frame: pl.DataFrame
 ) -> dict[str, Any]:
@@ -64,7 +90,7 @@ def _describe(
             historical_mean=data.bins.historical_mean,
             n_bootstrap=prepared.study.evidence.n_bootstrap,
             confidence=prepared.study.scaling.confidence,
-            seed=derive_seed(prepared.study.seed, "bootstrap"),
+            seed=derive_seed(prepared.study.seed, "evidence", cell["cell"]),
         ).as_dict()
         for name in dict.fromkeys(names)
         if name in averaged

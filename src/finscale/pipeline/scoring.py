@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from finscale.dataset.cell import CellData
 from finscale.evaluation.metrics import evaluate
+from finscale.evaluation.outcomes import row_loss
 from finscale.evaluation.predictions import predictions_frame, write_predictions
 from finscale.evaluation.return_frames import return_frame, write_return_frame
 from finscale.evaluation.return_metrics import QUANTILE_LEVELS, evaluate_returns
@@ -59,6 +60,7 @@ def part_frames(
                 returns=data.returns_T[rows],
                 model=model,
                 seed=seed,
+                losses_B=row_loss(probabilities[part], data.labels_T[rows]),
                 means_B=data.bins.means(probabilities[part]),
                 quantiles_BQ=data.bins.quantiles(probabilities[part], QUANTILE_LEVELS),
             )

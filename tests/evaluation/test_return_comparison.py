@@ -1,0 +1,54 @@
+"""Paired comparisons of forecasts of a return."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+
+from finscale.evaluation.return_comparison import compare_returns
+from finscale.evaluation.return_frames import return_frame
+
+N = 400
+DATES = [dt.date(2015, 1, 1) + dt.timedelta(days=k) for k in range(2 * N)]
+COMMON = np.random.default_rng(0).exponential(3.0, 2 * N)
+SETTINGS = {"horizon_bars": 1, "n_bootstrap": 200, "confidence": 0.95, "seed": 0}
+
+
+def frames(model: str, gain: float, seed: int) -> list[pl.DataFrame]:
+    losses = COMMON - gain + 0.1 * np.random.default_rng(seed).standard_normal(2 * N)
+    return [
+        return_frame(
+            rows=np.arange(N) + first,
+            symbols=["x"] * N,
+            dates=DATES[first : first + N],
+            part=part,
+            returns=np.zeros(N),
+            model=model,
+            seed=None,
+            losses_B=losses[first : first + N],
+            means_B=np.zeros(N),
+            quantiles_BQ=np.tile(np.arange(19.0), (N, 1)),
+        )
+        for part, first in (("validation", 0), ("test", N))
+    ]
+
+
+def test_a_planted_gain_is_found_with_its_interval() -> None:
+    frame = pl.concat(
+        [*frames("base_rate", 0.0, 1), *frames("20K", 0.05, 2), *frames("80K", 0.2, 3)]
+    )
+    found = compare_returns(frame, ["20K", "80K", "2M"], **SETTINGS)
+    assert found["best_budget"] == "80K"
+    gaps = {one["model"]: one["difference"] for one in found["differences"]}
+    for model, gain in (("20K", 0.05), ("80K", 0.2)):
+        assert gaps[model]["low"] < -gain < gaps[model]["high"] < 0
+        assert gaps[model]["value"] == pytest.approx(-gain, abs=0.03)
+    assert found["confidence_set"]["included"] == ["80K"]
+
+
+def test_without_a_budget_nothing_is_compared() -> None:
+    found = compare_returns(pl.concat(frames("base_rate", 0.0, 1)), ["20K"], **SETTINGS)
+    assert found == {"best_budget": None, "differences": [], "confidence_set": None}
