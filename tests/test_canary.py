@@ -207,6 +207,30 @@ def test_that_the_check_works_is_tried_every_time(
     assert "could not be checked" in report.alarm
 
 
+def test_a_few_wild_days_do_not_hide_what_is_planted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    n_bars = 2000
+    scale = np.where(rng.random(n_bars) < 0.03, 0.06, 0.003)
+    close = 100.0 * np.exp(np.cumsum(scale * rng.standard_normal(n_bars)))
+    opened = np.append(100.0, close[:-1])
+    frame = pl.DataFrame(
+        {
+            "date": np.busday_offset(
+                np.datetime64("2010-01-01"), np.arange(n_bars), roll="forward"
+            ).astype("datetime64[D]"),
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.001,
+            "low": np.minimum(opened, close) * 0.999,
+            "close": close,
+            "volume": rng.integers(1_000_000, 2_000_000, n_bars),
+        }
+    )
+    path = tmp_path / "wild.csv"
+    frame.write_csv(path)
+    report = look_for_leaks(*prepared({"source": "file", "path": str(path)}, task="direction"))
+    assert (report.works, report.alarm) == (True, "")
+
+
 def test_too_few_rows_are_said_not_to_be_checked() -> None:
     one = prepared(
         {"source": "simulated", "market": "random_walk", "n_bars": 420},

@@ -95,6 +95,24 @@ def test_a_stage_of_a_finished_run(finscale: CommandLine, copied: RunDirectory, 
     assert raw_records(copied.ledger) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--stage", "serach", "--stage serach: no such stage; choose from search, train"),
+        # Every trial would fail for want of memory, and stay failed.
+        ("--memory-share", "0", "Invalid value for '--memory-share'"),
+    ],
+)
+def test_a_worker_that_could_do_nothing_is_refused(
+    finscale: CommandLine, copied: RunDirectory, option: str, value: str, said: str
+) -> None:
+    before = raw_records(copied.ledger)
+    finished = finscale("worker", copied.root, option, value)
+    assert finished.code == 2
+    assert said in finished.err
+    assert raw_records(copied.ledger) == before
+
+
 def test_settings_can_be_overridden(finscale: CommandLine, tmp_path: Path) -> None:
     finished = finscale(
         *("run", write_study(tmp_path), "--out", "r", "--only", "1.5K_*"),

@@ -48,6 +48,18 @@ def test_buy_and_hold_by_hand():
     assert held.deflated_sharpe is None
 
 
+def test_a_year_of_weekly_bars_has_52():
+    weekly = backtests(
+        {"hold": np.ones((3, 1))}, np.array([[0.1], [-0.1], [0.05]]), dates_per_year=52.0
+    )["hold"]
+
+    growth, returns = 1.1 * 0.9 * 1.05, np.array([0.1, -0.1, 0.05])
+    assert weekly.annual_return == pytest.approx(growth ** (52 / 3) - 1)
+    assert weekly.annual_volatility == pytest.approx(returns.std() * np.sqrt(52))
+    assert weekly.sharpe.value == pytest.approx(returns.mean() / returns.std() * np.sqrt(52))
+    assert weekly.annual_turnover == pytest.approx(52 / 3)
+
+
 def test_perfect_foresight_beats_the_market_and_random_positions_do_not():
     rng = np.random.default_rng(3)
     returns = rng.normal(0.0, 0.01, (1000, 1))

@@ -192,3 +192,15 @@ def test_different_rows_are_refused():
         superior_ability([], one, drawn)
     with pytest.raises(ValueError, match="no models"):
         model_confidence_set([], drawn)
+
+
+@pytest.mark.parametrize(("gain", "certain"), [(0.1, True), (-0.1, False)])
+def test_a_gain_that_is_the_same_on_every_row_is_certain(gain, certain):
+    loss_T = np.linspace(1.0, 2.0, 50)
+    drawn = resample(np.arange(50), mean_block=3, n_samples=200, seed=0)
+    benchmark, model = as_losses(np.column_stack([loss_T, loss_T - gain]))
+
+    found = paired_difference(model, benchmark, drawn)
+
+    assert (found.difference.high < 0.0) is certain
+    assert (found.p_value < 0.05) is certain

@@ -23,8 +23,11 @@ from tiny import tiny_prepared
 class Played:
     """Workers that end with given codes, and what they were started with."""
 
-    def __init__(self, codes: Sequence[int], last_words: str = "") -> None:
+    def __init__(
+        self, codes: Sequence[int], last_words: str = "", n_workers: int | None = None
+    ) -> None:
         self.codes, self.last_words = codes, last_words
+        self.n_workers = len(codes) if n_workers is None else n_workers
         self.commands: list[Sequence[str]] = []
 
     def start(self, command: Sequence[str], log: Path) -> int:
@@ -73,9 +76,8 @@ class Choice(LauncherChoice):
 
 def work(launcher: Played, root: Path, asked: str = "go", **traits: bool) -> None:
     directory, prepared = RunDirectory(root), tiny_prepared()
-    n_workers = len(launcher.codes)
     choice = Choice(launcher=launcher, **traits)
-    gather_crew(prepared.study, directory, choice, n_workers, Progress())(
+    gather_crew(prepared.study, directory, choice, launcher.n_workers, Progress())(
         prepared=prepared,
         chosen=prepared.experiments,
         directory=directory,
@@ -124,6 +126,11 @@ def test_workers_that_left_for_heat_end_the_run_with_what_they_said(tmp_path: Pa
 def test_heat_of_one_worker_does_not_matter_once_everything_is_done(tmp_path: Path) -> None:
     work(Played([4, 0]), tmp_path)
     work(Played([3, 4]), tmp_path)
+
+
+def test_a_worker_that_died_does_not_hide_that_every_other_was_stopped(tmp_path: Path) -> None:
+    with pytest.raises(StopRequestedError, match="every worker was stopped"):
+        work(Played([-9, 130, 130], n_workers=2), tmp_path)
 
 
 def test_a_request_to_stop_is_not_heat(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from finscale.errors import SplitError
 from finscale.files import read_json
 from finscale.pipeline.walk_forward import blocks_of
 from finscale.rundir import RunDirectory
-from tiny import CELL, run_tiny
+from tiny import CELL, run_tiny, tiny_prepared
 
 CHANGES = {
     "ladder.budgets": ["1.5K"],
@@ -60,11 +62,29 @@ def test_the_report_shows_the_blocks(directory: RunDirectory) -> None:
     assert re.search(r"2009-0\d to 2011-1\d", page)
 
 
-def test_a_finished_block_is_not_trained_again(directory: RunDirectory, tmp_path: Path) -> None:
+def test_a_finished_block_is_not_trained_again(directory: RunDirectory) -> None:
     files = directory.experiment(NAME)
     before = files.walk_forward.read_bytes()
     held = read_json(files.walk_forward)
-    assert len(blocks_of(files, held["fingerprint"], held["trial"])) == 2
-    assert blocks_of(files, held["fingerprint"], held["trial"] + 1) == []
+    assert len(blocks_of(files, held["fingerprint"], held["trial"], 2)) == 2
+    assert blocks_of(files, held["fingerprint"], held["trial"] + 1, 2) == []
     run_tiny(directory.root, CHANGES)
     assert files.walk_forward.read_bytes() == before
+
+
+def test_another_number_of_blocks_cuts_history_anew(
+    directory: RunDirectory, tmp_path: Path
+) -> None:
+    copied = RunDirectory(shutil.copytree(directory.root, tmp_path / "run"))
+    two = read_json(directory.evidence)[CELL]["walk_forward"]["1.5K"]["blocks"]
+    one = CHANGES | {"evidence.walk_forward_blocks": 1}
+    run_tiny(copied.root, one, stages=("evaluate", "fit"))
+    (block,) = read_json(copied.evidence)[CELL]["walk_forward"]["1.5K"]["blocks"]
+    assert (block["first"], block["last"]) == (two[-1]["first"], two[-1]["last"])
+    run_tiny(copied.root, CHANGES | {"evidence.walk_forward_blocks": 0}, stages=("fit",))
+    assert read_json(copied.evidence)[CELL]["walk_forward"] == {}
+
+
+def test_too_many_blocks_are_refused_before_anything_is_spent() -> None:
+    with pytest.raises(SplitError, match=r"evidence\.walk_forward_blocks: got 3, .* use at most"):
+        tiny_prepared(CHANGES | {"evidence.walk_forward_blocks": 3})

@@ -137,8 +137,10 @@ def test_a_rival_is_beaten_only_by_a_paired_interval(low, high, said, beats):
         f"(95% interval -0.120 to -0.080) and {said} logistic_all (0.351), its loss differing by "
         f"{(low + high) / 2:+.3f} (95% interval {low:+.3f} to {high:+.3f})."
     )
-    # Without the comparison nothing is claimed but means.
+    # Without the comparison nothing is claimed but means, nor with that of one rival alone.
     assert judge(points, base_loss=0.45).beats is None
+    rivals = {"base_loss": 0.45, "best_baseline": ("logistic_all", 0.351)}
+    assert judge(points, **rivals, paired={"the base rate": clear}).beats is None
 
 
 def test_a_law_that_does_not_carry_over_is_said_so():

@@ -561,3 +561,16 @@ def test_trials_of_another_fingerprint_are_not_taken_over(tmp_path: Path) -> Non
     other = run_search(tiny_run(tmp_path, small | {"training.min_delta": 0.5}), path)
     assert {record.uid for record in first}.isdisjoint(record.uid for record in other)
     assert len(other) == 2
+
+
+def test_a_slot_that_the_ledger_never_had_is_filled_when_the_storage_is_lost(
+    whole: list[TrialRecord], tmp_path: Path
+) -> None:
+    # Its worker was lost with the storage, while others had finished later slots.
+    run = tiny_run(tmp_path, CHANGES)
+    found: dict[str, TrialRecord] = {}
+    with open_storage(tmp_path / "search.db") as storage:
+        kept = [one for one in whole if slot(one) != 1]
+        search(run, storage, lambda one: found.setdefault(one.uid, one), recorded=kept)
+    assert sorted(slot(one) for one in found.values()) == list(range(N_TRIALS))
+    assert outcomes(list(found.values())) == outcomes(whole)

@@ -24,7 +24,12 @@ from finscale.cli.supplementary import (
     print_supplementary,
 )
 from finscale.cli.terminal import while_somebody_listens
-from finscale.errors import ExperimentsFailedError, RunDirectoryError, StopRequestedError
+from finscale.errors import (
+    ExperimentsFailedError,
+    RunDirectoryError,
+    StopRequestedError,
+    StudyError,
+)
 from finscale.experiments import plan_experiments
 from finscale.files import exclusive_lock, write_text_atomic
 from finscale.launch.choose import choose_launcher
@@ -107,11 +112,14 @@ def worker(
     start_from: int = FROM,
     stages: list[str] = STAGE,
     threads: int = typer.Option(0, min=0, help="CPU threads; 0: one per core."),
-    memory_share: float = typer.Option(1.0, min=0.0, max=1.0, help="Share of the free memory."),
+    memory_share: float = typer.Option(1.0, min=1e-4, max=1.0, help="Share of the free memory."),
     leader: str | None = typer.Option(None, hidden=True),
 ) -> None:
     """Work on a run that finscale run leads; may be started on other machines too."""
     directory = RunDirectory(run_dir)
+    for stage in stages:
+        if stage not in STAGES:
+            raise StudyError(f"--stage {stage}: no such stage; choose from {', '.join(STAGES)}")
     with watching(plain=True) as progress:
         failures = work_on(
             directory,

@@ -18,7 +18,7 @@ range, 0.41 with that in the volume, and an AUC of 0.73; tomorrow's return with 
 reaches 0.7. What is weaker than the limits is not found.
 
 Whether the check works on these very data is tried every time: tomorrow's return is planted among
-the features in memory, once as it is and once with as much noise, and has to be found.
+the features in memory, once as it is and once its rank with as much noise, and has to be found.
 """
 
 from __future__ import annotations
@@ -309,10 +309,11 @@ def _foretold(x_NF: FloatArray, y_N: FloatArray, is_train: NDArray[np.bool_]) ->
 def _try_planted(tomorrow: _Tomorrow, next_return_N: FloatArray, seed: int) -> dict[str, bool]:
     """Return whether tomorrow's return would be found among the features."""
     noise = np.random.default_rng(derive_seed(seed, "canary")).standard_normal(len(next_return_N))
-    spread = float(next_return_N.std())
+    # Of ranks: noise of the size of a few wild days, or of one wild symbol, drowns all others.
+    rank_N = _standard_ranks(next_return_N[:, None])[:, 0]
     planted = {
         "tomorrow's return": next_return_N,
-        "tomorrow's return with as much noise": next_return_N + spread * noise,
+        "tomorrow's return with as much noise": rank_N + noise,
     }
     strength_FK = tomorrow.known_by(np.column_stack(list(planted.values())))
     found = {one.feature for one in _leaks(tuple(planted), {"value": strength_FK})}

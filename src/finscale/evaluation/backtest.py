@@ -19,7 +19,7 @@ _EULER = 0.5772156649015329
 
 @dataclass(frozen=True)
 class Backtest:
-    """What one strategy earned after costs; rates are fractions per year of 252 dates.
+    """What one strategy earned after costs; rates are fractions per year.
 
     Attributes
     ----------
@@ -65,6 +65,7 @@ def run_backtests(
     seed: int,
     compared_with: tuple[str, ...] = (),
     confidence: float = 0.95,
+    dates_per_year: float = TRADING_DAYS,
 ) -> tuple[Backtest, ...]:
     """Backtest strategies on the same dates and resamplings.
 
@@ -83,6 +84,8 @@ def run_backtests(
         Of the bootstrap.
     compared_with
         Strategies whose Sharpe ratios the others' are compared with.
+    dates_per_year
+        Rows of ``return_TN`` in a year.
 
     Raises
     ------
@@ -108,18 +111,18 @@ def run_backtests(
     )
     sharpe_SK = _sampled_sharpe(earned_TK, drawn)
     sharpe_K = np.array([sharpe_ratio(column_T) for column_T in earned_TK.T])
-    year = np.sqrt(TRADING_DAYS)
+    year = np.sqrt(dates_per_year)
     names = list(weights)
     others = {name: names.index(name) for name in compared_with}
     return tuple(
         Backtest(
             name=name,
             n_dates=earned_TK.shape[0],
-            annual_return=_annual_return(earned_TK[:, k]),
+            annual_return=_annual_return(earned_TK[:, k], dates_per_year),
             annual_volatility=float(earned_TK[:, k].std() * year),
             sharpe=drawn.estimate(float(sharpe_K[k] * year), sharpe_SK[:, k] * year),
             max_drawdown=max_drawdown(earned_TK[:, k]),
-            annual_turnover=float(turnover(held[name]).mean() * TRADING_DAYS),
+            annual_turnover=float(turnover(held[name]).mean() * dates_per_year),
             exposure=float(np.abs(held[name]).sum(axis=1).mean()),
             deflated_sharpe=deflated_sharpe(earned_TK[:, k], n_trials=n_trials),
             sharpe_differences={
@@ -261,10 +264,10 @@ def historical_mean(return_T: FloatArray, *, horizon_bars: int) -> FloatArray:
     return mean_T
 
 
-def _annual_return(return_T: FloatArray) -> float:
+def _annual_return(return_T: FloatArray, dates_per_year: float) -> float:
     growth = float(np.prod(1.0 + return_T))
     # A loss of everything, or more, stays one.
-    return growth ** (TRADING_DAYS / return_T.size) - 1.0 if growth > 0.0 else -1.0
+    return growth ** (dates_per_year / return_T.size) - 1.0 if growth > 0.0 else -1.0
 
 
 def _sampled_sharpe(return_TK: FloatArray, drawn: Resampling) -> FloatArray:

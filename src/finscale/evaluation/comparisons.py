@@ -142,21 +142,20 @@ def superior_ability(
         raise ValueError("no models to compare with the benchmark")
     loss_BM = _aligned([benchmark, *models], resampling)
     gain_BK = loss_BM[:, :1] - loss_BM[:, 1:]
-    moves_K = np.ptp(gain_BK, axis=0) > _SAME_LOSS
-    names = tuple(one.model for one, moves in zip(models, moves_K, strict=True) if moves)
+    other_K = np.abs(gain_BK).max(axis=0) > _SAME_LOSS
+    names = tuple(one.model for one, other in zip(models, other_K, strict=True) if other)
     if not names:
         return SuperiorAbility(benchmark.model, (), None, 0.0, 1.0, 1.0, 1.0)
-    mean_K = gain_BK[:, moves_K].mean(axis=0)
-    drawn_SK = resampling.means(gain_BK[:, moves_K])
-    error_K = drawn_SK.std(axis=0)
-    gain_K = np.divide(mean_K, error_K, out=np.zeros_like(mean_K), where=error_K > 0.0)
+    mean_K = gain_BK[:, other_K].mean(axis=0)
+    drawn_SK = resampling.means(gain_BK[:, other_K])
+    # A gain that is the same in every sample is certain.
+    error_K = np.maximum(drawn_SK.std(axis=0), _SAME_LOSS)
+    gain_K = mean_K / error_K
     statistic = float(max(0.0, gain_K.max()))
     far_below_K = gain_K < -np.sqrt(2.0 * np.log(np.log(max(resampling.n_dates, 3))))
 
     def p_value(centre_K: FloatArray) -> float:
-        moved_SK = np.divide(
-            drawn_SK - centre_K, error_K, out=np.zeros_like(drawn_SK), where=error_K > 0.0
-        )
+        moved_SK = (drawn_SK - centre_K) / error_K
         highest_S = resampling.widening * np.maximum(moved_SK.max(axis=1), 0.0)
         return float((1 + np.sum(highest_S >= statistic)) / (1 + highest_S.size))
 

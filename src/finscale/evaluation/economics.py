@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finscale.evaluation.backtest import Backtest, holding_returns, run_backtests
+from finscale.evaluation.backtest import (
+    TRADING_DAYS,
+    Backtest,
+    holding_returns,
+    run_backtests,
+)
 from finscale.evaluation.bootstrap import FloatArray
 from finscale.evaluation.closes import Closes
 from finscale.evaluation.forecasts import Forecasts
@@ -35,11 +40,14 @@ class Trading:
         Closes between the decision and the trade; see `finscale.evaluation.backtest`.
     n_trials
         Strategies tried, for the deflated Sharpe ratio.
+    dates_per_year
+        Closes in a year, as many as bars.
     """
 
     cost_bps: float = 5.0
     lag: int = 0
     n_trials: int = 1
+    dates_per_year: float = TRADING_DAYS
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ def measure_economics(
             seed=seed,
             compared_with=others,
             confidence=confidence,
+            dates_per_year=trading.dates_per_year,
         )
 
     return Economics(

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from finscale.errors import OverheatedError, RunDirectoryError, StopRequestedError
 from finscale.experiments import Experiment
-from finscale.files import read_json, utc_now, write_text_atomic
+from finscale.files import utc_now, write_text_atomic
 from finscale.launch.choose import LauncherChoice, require_shared_storage
 from finscale.launch.launcher import Launcher
 from finscale.machine.device import n_cores
 from finscale.machine.guard import STOP, STOP_NOW
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.failures import read_failures
 from finscale.pipeline.matrix import matrix_state
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.queue import Queue
@@ -71,7 +72,7 @@ class Crew:
         self._queue = Queue(self.directory.queue, names, self.progress.message)
         self._since = utc_now()
         # Failures of earlier runs are not news until they happen again.
-        self._earlier = self._read_failures()
+        self._earlier = read_failures(self.directory, self.chosen)
         self._told_failures: set[tuple[str, str]] = set()
         self._told_at = 0.0
 
@@ -86,7 +87,7 @@ class Crew:
         Raises
         ------
         StopRequestedError
-            If the user asked to stop; the workers have left by then.
+            If the user asked to stop, or every worker was stopped on its own; they have left.
         OverheatedError
             If workers left because their machine got too hot, before everything was done.
         RunDirectoryError
@@ -110,10 +111,11 @@ class Crew:
         self._pass_on()
         if told != "go":
             raise StopRequestedError("stopped on request")
-        if _OVERHEATED in codes and not _NOTHING_LEFT & set(codes):
+        if _NOTHING_LEFT & set(codes):
+            return
+        if _OVERHEATED in codes:
             raise OverheatedError(self._last_words(codes.index(_OVERHEATED)))
-        if {*codes} <= {_STOPPED}:
-            raise StopRequestedError(f"every worker was stopped; see {self.directory.log.parent}")
+        raise StopRequestedError(f"every worker was stopped; see {self.directory.log.parent}")
 
     def _start(self, number: int) -> int:
         command = [
@@ -164,7 +166,7 @@ class Crew:
         """Tell what the workers have finished, what failed, and how far they are."""
         for record in self.book.sync():
             self.progress.run_finished(record)
-        for name, failure in self._read_failures().items():
+        for name, failure in read_failures(self.directory, self.chosen).items():
             # Every worker that tries fails alike; the reason is worth one line.
             told = (name, failure["reason"])
             if failure != self._earlier.get(name) and told not in self._told_failures:
@@ -183,10 +185,6 @@ class Crew:
             since=self._since,
         )
         self.progress.matrix_moved(state)
-
-    def _read_failures(self) -> dict[str, dict[str, str]]:
-        files = {one.name: self.directory.experiment(one.name).failure for one in self.chosen}
-        return {name: read_json(file) for name, file in files.items() if file.exists()}
 
 
 def gather_crew(

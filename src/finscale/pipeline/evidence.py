@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from finscale.dataset.cell import CellData
+from finscale.evaluation.backtest import TRADING_DAYS
 from finscale.evaluation.economics import Trading
 from finscale.evaluation.estimate import plain
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
@@ -20,6 +21,17 @@ from finscale.pipeline.walk_forward import blocks_of
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.seeds import derive_seed
+from finscale.study_data import TimeScale
+
+DATES_PER_YEAR: dict[TimeScale, float] = {
+    "daily": TRADING_DAYS,
+    "2d": TRADING_DAYS / 2,
+    "3d": TRADING_DAYS / 3,
+    "5d": TRADING_DAYS / 5,
+    "weekly": 52.0,
+    "monthly": 12.0,
+}
+"""Bars in a year on every time scale."""
 
 
 def draw_evidence(
@@ -70,7 +82,12 @@ def _walked(
         if one.cell_name != cell or best is None:
             continue
         files = directory.experiment(one.name)
-        blocks = blocks_of(files, book.identities[one.name].fingerprint, best.trial)
+        blocks = blocks_of(
+            files,
+            book.identities[one.name].fingerprint,
+            best.trial,
+            prepared.study.evidence.walk_forward_blocks,
+        )
         if blocks:
             periods = [
                 PeriodScore(
@@ -99,6 +116,7 @@ def _settings(prepared: PreparedStudy, book: RecordBook, cell: str) -> EvidenceS
             cost_bps=study.evidence.cost_bps,
             lag=study.evidence.lag_bars,
             n_trials=max(n_tried, 1),
+            dates_per_year=DATES_PER_YEAR[study.data.time_scale],
         ),
     )
 

@@ -12,8 +12,8 @@ from finscale.errors import StopRequestedError
 from finscale.experiments import Experiment
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.eta import time_left_s, total_s, work_of
+from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.results import read_failures
 from finscale.pipeline.worker_status import read_worker_status
 from finscale.progress import MatrixState, WorkerState
 from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
@@ -53,7 +53,7 @@ def experiment_rows(
 ) -> list[ExperimentRow]:
     """Return a row for every experiment of the study, in the order of the matrix."""
     n_trials, stale, current = prepared.study.search.n_trials, book.stale(), book.current
-    failures = read_failures(directory, prepared.experiments)
+    failures = failure_reasons(directory, prepared.experiments)
     rows = []
     for one in prepared.experiments:
         trials, best = book.trials(one.name), book.best_trial(one.name)
@@ -114,7 +114,7 @@ def matrix_state(
     trials = [record for record in records if isinstance(record, TrialRecord)]
     n_trials = prepared.study.search.n_trials
     complete = [t for t in trials if t.state == "complete" and t.validation_skill is not None]
-    failed = read_failures(directory, chosen)
+    failed = failure_reasons(directory, chosen)
     works = [
         work_of(prepared.study, one, records, prepared.n_train[one.cell_name].whole)
         for one in chosen

@@ -105,9 +105,7 @@ def _describe(
     budgets = {} if judged is None else {p["budget"]: p["n_parameters"] for p in judged["points"]}
     seeds = {
         label: [
-            parts
-            for (model, seed), parts in by_run.items()
-            if (model, seed) == (label, seed) and seed is not None
+            parts for (model, seed), parts in by_run.items() if model == label and seed is not None
         ]
         for label in budgets
     }

@@ -12,6 +12,7 @@ from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.pipeline.basis import Basis, data_basis, plan_basis
 from finscale.pipeline.cells import Cells
 from finscale.pipeline.supplementary import check_supplementary
+from finscale.pipeline.walk_forward import cut_blocks
 from finscale.records import Identity
 from finscale.search.pruning import make_pruner
 from finscale.study import Study
@@ -68,6 +69,10 @@ def prepare(study: Study) -> PreparedStudy:
         name: (data.data_hash, TrainSizes.of(data, cells.folds(name) if n_folds > 1 else ()))
         for name, data in cells.items()
     }
+    if study.evidence.walk_forward_blocks:
+        for data in cells.values():
+            if not data.task.is_return:
+                cut_blocks(study, market, data.cell)
     check_schedule(study, min(n_train.smallest for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.

@@ -7,10 +7,10 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finscale.experiments import Experiment
 from finscale.files import read_json, write_json_atomic, write_text_atomic
 from finscale.imported.record import read_imported
 from finscale.pipeline.evidence import draw_evidence
+from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.kept import kept_predictions
 from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
@@ -97,7 +97,7 @@ def write_report(
         book.current,
         data=data,
         scaling=scaling["cells"],
-        failures=read_failures(directory, prepared.experiments),
+        failures=failure_reasons(directory, prepared.experiments),
         stale=selection.stale,
         test_scorings=count_test_scorings(book.all),
         coverage=tried,
@@ -126,9 +126,3 @@ def write_report(
     write_json_atomic(directory.summary, summary)
     write_text_atomic(directory.report, page)
     return summary
-
-
-def read_failures(directory: RunDirectory, experiments: Sequence[Experiment]) -> dict[str, str]:
-    """Return the reason of every experiment that failed when it was last run."""
-    files = {one.name: directory.experiment(one.name).failure for one in experiments}
-    return {name: read_json(file)["reason"] for name, file in files.items() if file.exists()}

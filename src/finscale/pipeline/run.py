@@ -34,12 +34,13 @@ from finscale.pipeline.basis import (
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import describe_stale
 from finscale.pipeline.crew import Crew, gather_crew
+from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_rows
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.oracle import score_oracles
 from finscale.pipeline.prepare import PreparedStudy, prepare
 from finscale.pipeline.queue import prioritise, write_queue
-from finscale.pipeline.results import fit_laws, read_failures, write_report
+from finscale.pipeline.results import fit_laws, write_report
 from finscale.pipeline.selection import select
 from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
@@ -205,7 +206,7 @@ def _make_results(
     crew(prepared=prepared, chosen=chosen, directory=directory, book=book, progress=progress).work(
         stop.state
     )
-    return read_failures(directory, chosen)
+    return failure_reasons(directory, chosen)
 
 
 def _fit_and_report(

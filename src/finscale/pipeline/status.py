@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finscale.errors import FinscaleError
-from finscale.experiments import Experiment, plan_experiments
-from finscale.files import read_json, utc_now
+from finscale.experiments import plan_experiments
+from finscale.files import utc_now
 from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import Change
 from finscale.pipeline.eta import time_left_s, total_s, work_of
+from finscale.pipeline.failures import read_failures
 from finscale.pipeline.machine_log import last_reading
 from finscale.pipeline.queue import read_queue
 from finscale.pipeline.today import Today, look_at_today
@@ -177,7 +177,7 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
     stale = {
         name: explain(directory, old, new, today.basis) for name, (old, new) in book.stale().items()
     }
-    failures = _failures(directory, experiments)
+    failures = read_failures(directory, experiments)
     found = {one.name: [r for r in book.current if r.experiment == one.name] for one in experiments}
     works = {
         one.name: work_of(study, one, found[one.name], today.n_train.get(one.cell_name, 1))
@@ -252,19 +252,6 @@ def _state(
         time_left_s=left_s,
         note=note,
     )
-
-
-def _failures(
-    directory: RunDirectory, experiments: Sequence[Experiment]
-) -> dict[str, dict[str, str]]:
-    """Return reason and time of every experiment that failed when it was last run."""
-    found = {}
-    for one in experiments:
-        try:
-            found[one.name] = read_json(directory.experiment(one.name).failure)
-        except FinscaleError:
-            continue
-    return found
 
 
 def _last_error(

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.baselines.registry import FittedBaseline
-from finscale.dataset.cell import CellData, prepare_folds
+from finscale.dataset.cell import Cell, CellData, prepare_folds
 from finscale.dataset.market import Market
-from finscale.errors import RunDirectoryError, StopRequestedError
+from finscale.errors import RunDirectoryError, SplitError, StopRequestedError
 from finscale.evaluation.metrics import log_loss, sigmoid
 from finscale.files import read_json, write_json_atomic
 from finscale.models.architecture import Architecture
@@ -50,20 +50,31 @@ def walk_forward(run: ExperimentRun, best: TrialRecord, market: Market) -> None:
     StopRequestedError
         If the user asked to stop; finished blocks are kept.
     """
-    folds = prepare_folds(_with_folds(run.study), market, run.data.cell)
-    done = blocks_of(run.files, run.identity.fingerprint, best.trial)
+    folds = cut_blocks(run.study, market, run.data.cell)
+    n_blocks = run.study.evidence.walk_forward_blocks
+    done = blocks_of(run.files, run.identity.fingerprint, best.trial, n_blocks)
     for number in range(len(done) + 1, len(folds)):
         if run.should_stop():
             raise StopRequestedError("stopped on request")
         done = [*done, _walk(run, best, folds[number - 1], folds[number], number)]
         write_json_atomic(
             run.files.walk_forward,
-            {"fingerprint": run.identity.fingerprint, "trial": best.trial, "blocks": done},
+            {
+                "fingerprint": run.identity.fingerprint,
+                "trial": best.trial,
+                "n_blocks": n_blocks,
+                "blocks": done,
+            },
         )
 
 
-def blocks_of(files: ExperimentFiles, fingerprint: str, trial: int) -> list[dict[str, Any]]:
-    """Return the blocks that are done, the oldest first; none if they are of another winner.
+def blocks_of(
+    files: ExperimentFiles, fingerprint: str, trial: int, n_blocks: int
+) -> list[dict[str, Any]]:
+    """Return the blocks that are done, the oldest first.
+
+    None if they are of another winner, or of history cut into another number of blocks: those end
+    with validation too, and begin elsewhere.
 
     Returns
     -------
@@ -77,14 +88,31 @@ def blocks_of(files: ExperimentFiles, fingerprint: str, trial: int) -> list[dict
         held = read_json(files.walk_forward)
     except RunDirectoryError:
         return []
-    same = (held["fingerprint"], held["trial"]) == (fingerprint, trial)
+    same = (held["fingerprint"], held["trial"], held.get("n_blocks")) == (
+        fingerprint,
+        trial,
+        n_blocks,
+    )
     return list(held["blocks"]) if same else []
 
 
-def _with_folds(study: Study) -> Study:
-    """Return the study with a fold more than blocks to score: the first block is trained on."""
-    split = study.split.model_copy(update={"n_folds": study.evidence.walk_forward_blocks + 1})
-    return study.model_copy(update={"split": split})
+def cut_blocks(study: Study, market: Market, cell: Cell) -> tuple[CellData, ...]:
+    """Return a fold more than blocks to score: the first block is only trained on.
+
+    Raises
+    ------
+    SplitError
+        If history is too short for so many blocks.
+    """
+    n_blocks = study.evidence.walk_forward_blocks
+    split = study.split.model_copy(update={"n_folds": n_blocks + 1})
+    try:
+        return prepare_folds(study.model_copy(update={"split": split}), market, cell)
+    except SplitError as error:
+        raise SplitError(
+            f"evidence.walk_forward_blocks: got {n_blocks}, which takes {n_blocks + 1} folds: "
+            f"{error}"
+        ) from error
 
 
 def _walk(
@@ -118,13 +146,14 @@ def _train_and_predict(
     job: TrainingJob = replace(
         run.job(architecture, Recipe.from_dict(best.recipe), seed), base_rate=past.base_rate
     )
-    label = f"block {number} of {run.study.evidence.walk_forward_blocks}"
+    n_blocks = run.study.evidence.walk_forward_blocks
+    label = f"block {number} of {n_blocks}"
     run.progress.run_started(
         RunStart(run.experiment.name, label, describe_job(job), job.recipe.epochs)
     )
     windows = past.windows(run.study.windows.context_length, run.device)
     checkpoint = run.files.checkpoint(
-        f"{run.identity.fingerprint}_trial_{best.trial:04d}_block_{number}"
+        f"{run.identity.fingerprint}_trial_{best.trial:04d}_block_{number}_of_{n_blocks}"
     )
 
     def announce(record: EpochRecord) -> None:

@@ -37,8 +37,8 @@ class TuningCurve:
     n_independent
         Random trials that the curve is computed on.
     n_censored
-        Those of them that were pruned or failed: their loss is known to be no better than the one
-        that they count with.
+        Those of them that were pruned or failed: trained to the end, their loss might have been
+        lower than the one that they count with.
     trials
         Numbers of trials, 1 to twice ``n_independent``.
     median, low, high
@@ -88,7 +88,7 @@ def tuning_curve(
     losses
         Validation losses of independent trials, one or more, positive and finite.
     n_censored
-        How many of them are lower bounds of how bad the trial was.
+        How many of them are of trials that were pruned or failed.
     seed
         Of the bootstrap.
 

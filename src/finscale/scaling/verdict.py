@@ -286,15 +286,17 @@ def judge(
         best_skill=None if base_loss is None else skill(best.mean_loss, base_loss),
         n_beating_base=None if base_loss is None else n_beating(points, base_loss),
         n_beating_baseline=None if best_baseline is None else n_beating(points, best_baseline[1]),
-        beats=_beats(paired),
+        beats=_beats([name for name, _ in rivals], paired or {}),
         extrapolation=extrapolation,
         extrapolation_warning=extrapolation_warning(kind, points),
         notes=(*cautions(comparison, intervals), *extrapolation_notes(kind, extrapolation)),
     )
 
 
-def _beats(paired: Mapping[str, Paired] | None) -> bool | None:
-    return all(one.beats for one in paired.values()) if paired else None
+def _beats(rivals: Sequence[str], paired: Mapping[str, Paired]) -> bool | None:
+    if not rivals or not paired.keys() >= set(rivals):
+        return None
+    return all(paired[name].beats for name in rivals)
 
 
 def _gain_over_constant(comparison: Comparison) -> float:

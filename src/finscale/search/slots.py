@@ -32,6 +32,16 @@ def slot_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     return trial.number - n_repeats_before
 
 
+def next_slot(trials: Sequence[FrozenTrial]) -> int:
+    """Return the first slot that no trial has.
+
+    Where the storage was lost and its trials were put back from the ledger, those that had not
+    ended are missing between them.
+    """
+    taken = {slot_of(trial, trials) for trial in trials}
+    return next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+
 def is_repeat(trial: FrozenTrial) -> bool:
     """Return whether a trial was enqueued in place of an interrupted one."""
     return REPEATS in trial.user_attrs

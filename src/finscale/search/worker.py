@@ -29,9 +29,8 @@ from finscale.search.slots import (
     SLOT,
     STOPPED,
     is_finished,
-    is_repeat,
+    next_slot,
     repeat_attributes,
-    slot_of,
     was_interrupted,
 )
 from finscale.search.space import central_recipe, forced_parameters, suggest
@@ -132,9 +131,6 @@ class Search:
             # Optuna asks for Study.optimize where there are heartbeats; leases sends its own.
             warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
             trial = self._study.ask()
-        frozen = self._study.get_trials(deepcopy=False)
-        # Others may be handed out before this one has an end: its place is fixed now.
-        trial.set_user_attr(SLOT, slot_of(frozen[trial.number], frozen))
         leases.take(trial, self._storage, self._run.worker)
         return trial
 
@@ -258,6 +254,7 @@ def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[Froz
     it is begun, so that its repetition is the same trial.
     """
     settings, experiment = run.study.search, run.experiment
+    slot = next_slot(trials)
     extremes = experiment.extremes if settings.extremes_first else ()
     known = {
         tuple(trial.user_attrs[FORCED]["reasons"]) for trial in trials if FORCED in trial.user_attrs
@@ -267,9 +264,8 @@ def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[Froz
             recipe = central_recipe(settings.space)
             parameters = dict(forced_parameters(extreme.architecture, recipe))
             forced = {"reasons": list(extreme.reasons), "parameters": parameters}
-            study.enqueue_trial(parameters, user_attrs={FORCED: forced})
+            study.enqueue_trial(parameters, user_attrs={SLOT: slot, FORCED: forced})
             return
-    slot = len(trials) - sum(map(is_repeat, trials))
     draw = draw_trial(
         settings,
         experiment.architectures,
@@ -291,7 +287,7 @@ def _enqueue_next(run: ExperimentRun, study: optuna.Study, trials: Sequence[Froz
         "independent": draw.source == "sampler"
         and is_independent(settings, slot, n_extremes=len(extremes)),
     }
-    study.enqueue_trial(parameters, user_attrs={DRAWN: drawn})
+    study.enqueue_trial(parameters, user_attrs={SLOT: slot, DRAWN: drawn})
 
 
 def proposal_of(parameters: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
