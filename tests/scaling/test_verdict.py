@@ -133,9 +133,9 @@ def test_a_rival_is_beaten_only_by_a_paired_interval(low, high, said, beats):
 
     assert verdict.beats is beats
     assert verdict.sentence.endswith(
-        "20M, the best on validation, beats the base rate (0.450), its loss differing by -0.100 "
-        f"(95% interval -0.120 to -0.080) and {said} logistic_all (0.351), its loss differing by "
-        f"{(low + high) / 2:+.3f} (95% interval {low:+.3f} to {high:+.3f})."
+        "20M, the best on validation, its seeds averaged, beats the base rate (0.450), its loss "
+        f"differing by -0.100 (95% interval -0.120 to -0.080) and {said} logistic_all (0.351), "
+        f"its loss differing by {(low + high) / 2:+.3f} (95% interval {low:+.3f} to {high:+.3f})."
     )
     # Without the comparison nothing is claimed but means, nor with that of one rival alone.
     assert judge(points, base_loss=0.45).beats is None

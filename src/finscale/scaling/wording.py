@@ -64,7 +64,11 @@ def sentence(
     percent = f"{100 * confidence:g}%"
     tested = [_paired(paired[name], name, loss, percent) for name, loss in rivals if name in paired]
     budget = next((pair.budget for pair in paired.values()), "")
-    said = [f"{budget}, the best on validation, {' and '.join(tested)}"] if tested else []
+    said = (
+        [f"{budget}, the best on validation, its seeds averaged, {' and '.join(tested)}"]
+        if tested
+        else []
+    )
     said += [_against(points, name, loss) for name, loss in rivals if name not in paired]
     return "; ".join([core, *said]) + "."
 
