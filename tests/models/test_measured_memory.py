@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,15 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 )
 def test_the_predicted_peak_is_within_a_fifth_of_the_measured_one(case: str) -> None:
     command = [sys.executable, str(BENCHMARK), "--measure", case, "--device", "cpu"]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=280).stdout
+    # With several threads the allocator's pools add or spare tens of MiB by chance, which in the
+    # smallest case is a fifth of the peak.
+    out = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ).stdout
     found = json.loads(out)
     assert 0.8 < found["predicted"] / found["measured"] < 1.2, found
