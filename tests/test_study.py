@@ -71,6 +71,12 @@ def test_the_defaults_are_the_reference_study() -> None:
             "mlp_window",
         ],
         "scaling": {"n_bootstrap": 2000, "confidence": 0.95},
+        "evidence": {
+            "n_bootstrap": 1000,
+            "walk_forward_blocks": 0,
+            "cost_bps": 5.0,
+            "lag_bars": 0,
+        },
         "machine": {
             "device": "auto",
             "n_threads": 0,
@@ -333,6 +339,10 @@ NEUTRAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "baselines": ({}, {"baselines": ["base_rate"]}),
     "scaling.n_bootstrap": ({}, {"scaling": {"n_bootstrap": 500}}),
     "scaling.confidence": ({}, {"scaling": {"confidence": 0.9}}),
+    "evidence.n_bootstrap": ({}, {"evidence": {"n_bootstrap": 500}}),
+    "evidence.walk_forward_blocks": ({}, {"evidence": {"walk_forward_blocks": 3}}),
+    "evidence.cost_bps": ({}, {"evidence": {"cost_bps": 0}}),
+    "evidence.lag_bars": ({}, {"evidence": {"lag_bars": 1}}),
     # Every record says which precision it ran in.
     "machine.device": ({}, {"machine": {"device": "cpu"}}),
     "storage": ({}, {"storage": "postgresql+psycopg://h/d"}),
