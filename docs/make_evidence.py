@@ -197,6 +197,43 @@ def leaks(measured: Figures) -> str:
     return table(["planted", "outcome", "refusal, or first line of the report"], rows)
 
 
+def quickstart(measured: Figures) -> str:
+    """Show the quickstart's skill table with intervals, and what the comparisons say."""
+    cells = measured["cells"]
+    horizons = {cell: cell.partition("_")[0] for cell in cells}
+    first = next(iter(cells.values()))
+    rows = []
+    for model in first["models"]:
+        row = [model.replace("_", " ")]
+        for one in cells.values():
+            found = one["models"][model]
+            mark = " ●" if found["in_confidence_set"] else ""
+            row.append(f"{_signed_interval(found['skill'])}{mark}")
+        rows.append(row)
+    tests = [
+        [
+            horizons[cell],
+            *(
+                f"{name.replace('_', ' ')}: p = {p:.3f}"
+                for name, p in one["superior_ability"].items()
+            ),
+            one["correction"],
+        ]
+        for cell, one in cells.items()
+    ]
+    tests_header = ["horizon", "SPA over volatility", "SPA over the best baseline", "correction"]
+    verdicts = "\n".join(
+        f"- **{horizons[cell]}**: {one['sentence']}" for cell, one in cells.items()
+    )
+    return "\n\n".join(
+        [table(["model", *horizons.values()], rows), table(tests_header, tests), verdicts]
+    )
+
+
+def _signed_interval(found: Figures) -> str:
+    return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
+
+
 # Name of a block to the file it is made of, and how.
 BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "laws": ("coverage.json", laws),
@@ -205,6 +242,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "nulls": ("nulls.json", nulls),
     "planted": ("recovery_planted.json", planted),
     "leaks": ("leaks.json", leaks),
+    "quickstart": ("quickstart.json", quickstart),
     "regret": ("recovery_simulated.json", regrets),
 }
 
