@@ -28,6 +28,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # Bits may depend on the number of threads, which a run sets for its whole process.
 torch.set_num_threads(1)
 
+# Importing `modules` has imported the tiers.
+BUILT_IN = dict(REGISTRY)
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -37,17 +40,23 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_user_features(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Begin without features of the user's own, and forget those that a test loads."""
-    features, loaded = dict(REGISTRY), set(sys.modules)
+    """Begin and end without features of the user's own.
+
+    Those of fixtures of a whole module are already there when a test begins, so what is forgotten
+    is everything that is not built in, rather than what this test has added.
+    """
     monkeypatch.setattr(modules, "_REGISTERED", {})
     monkeypatch.setattr(modules, "_CONTENT", {})
+    _forget_user_features()
     yield
-    if features != REGISTRY:
-        REGISTRY.clear()
-        REGISTRY.update(features)
-    for name in set(sys.modules) - loaded:
-        if name.startswith("finscale_user_features_"):
-            del sys.modules[name]
+    _forget_user_features()
+
+
+def _forget_user_features() -> None:
+    REGISTRY.clear()
+    REGISTRY.update(BUILT_IN)
+    for name in [one for one in sys.modules if one.startswith("finscale_user_features_")]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
