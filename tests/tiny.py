@@ -19,7 +19,7 @@ from finscale.pipeline.run import RunOutcome, run_study
 from finscale.progress import Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
-from finscale.search.objective import ExperimentRun
+from finscale.search.experiment_run import ExperimentRun
 from finscale.study import Study
 from finscale.study_file import parse_study
 

@@ -29,6 +29,7 @@ _RESULT_SOURCES = source_files(
         "dataset",
         # What records hold; what is drawn from predictions afterwards is drawn anew each time.
         "evaluation/calibration.py",
+        "evaluation/checked_frames.py",
         "evaluation/metrics.py",
         "evaluation/outcomes.py",
         "evaluation/predictions.py",

@@ -7,13 +7,15 @@ Reading them needs no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from finscale.errors import RunDirectoryError
 from finscale.files import Ledger, hash_json
 from finscale.study import ALL_DATA, DataSize, cell_name
+
+_LineT = TypeVar("_LineT")
 
 
 class _Record(BaseModel):
@@ -263,13 +265,31 @@ def read_ledger(ledger: Ledger) -> tuple[list[Record], list[int]]:
     return [_parse(ledger, raw) for raw in content.records], content.damaged_lines
 
 
-def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:
+def parse_line(
+    adapter: TypeAdapter[_LineT], raw: dict[str, Any], *, place: str, advice: str
+) -> _LineT:
+    """Return what a line of a ledger holds.
+
+    Parameters
+    ----------
+    place, advice
+        Where the line is and what to do if it is of another version, as the error says it.
+
+    Raises
+    ------
+    RunDirectoryError
+        If it is not what the adapter takes.
+    """
     try:
-        return _ADAPTER.validate_python(raw)
+        return adapter.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "kind"
+        field = ".".join(map(str, first["loc"])) or "kind"
         raise RunDirectoryError(
-            f"{ledger.path}: record {raw.get('uid', '?')}: {place}: {first['msg']}; "
-            "it was written by another version of finscale, use a new --out"
+            f"{place} {raw.get('uid', '?')}: {field}: {first['msg']}; it was written by another "
+            f"version of finscale, {advice}"
         ) from error
+
+
+def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:
+    return parse_line(_ADAPTER, raw, place=f"{ledger.path}: record", advice="use a new --out")

@@ -19,7 +19,7 @@ from command_line import CommandLine, fault_of, names_in
 from finscale.files import read_json
 from finscale.pipeline import results
 from finscale.rundir import RunDirectory
-from finscale.search import objective, storage
+from finscale.search import experiment_run, storage
 from tiny import outcome_of, raw_records, write_study
 
 
@@ -131,7 +131,7 @@ def test_a_real_disk_that_is_filled_and_then_made_read_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study, disk = write_study(tmp_path), tmp_path / "disk"
-    train, n_begun, ballast = objective.train, itertools.count(), disk / "ballast"
+    train, n_begun, ballast = experiment_run.train, itertools.count(), disk / "ballast"
 
     def fills_the_disk(*arguments: Any, **options: Any) -> Any:
         if next(n_begun) == 2:
@@ -144,7 +144,7 @@ def test_a_real_disk_that_is_filled_and_then_made_read_only(
     with mounted(disk, "100m"):
         directory = RunDirectory(disk / "run")
         with monkeypatch.context() as patched:
-            patched.setattr(objective, "train", fills_the_disk)
+            patched.setattr(experiment_run, "train", fills_the_disk)
             assert "make room" in fault_of_last(finscale("run", study, "--out", directory.root))
         kept = raw_records(directory.ledger)
         assert len(kept) < len(raw_records(finished.ledger))
@@ -176,7 +176,7 @@ def test_a_read_only_directory_is_refused_before_anything_is_spent(
 
     # Root may write anywhere, so the refusal is played.
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr(objective, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(experiment_run, "train", lambda *_, **__: pytest.fail("trained"))
     study = write_study(tmp_path)
     out = copied.root if existing else tmp_path / "new" / "run"
     before = names_in(tmp_path)

@@ -6,13 +6,10 @@ from scipy import stats
 
 from finscale.evaluation.backtest import (
     deflated_sharpe,
-    historical_mean,
     holding_returns,
     max_drawdown,
-    r2_against_mean,
     run_backtests,
 )
-from finscale.evaluation.bootstrap import resample
 
 
 def backtests(weights, returns, **changes):
@@ -182,30 +179,6 @@ def test_the_best_of_many_worthless_strategies_is_deflated():
 
     assert claims <= 20
     assert naive >= 100
-
-
-def test_r2_against_the_historical_mean():
-    rng = np.random.default_rng(0)
-    signal, noise = rng.normal(size=(2, 1000))
-    returns = 0.5 * signal + noise
-    drawn = resample(np.arange(1000), mean_block=1.0, n_samples=300, seed=0)
-
-    good = r2_against_mean(0.5 * signal, returns, np.zeros(1000), drawn)
-    none = r2_against_mean(np.zeros(1000), returns, np.zeros(1000), drawn)
-
-    # 1 - 1 / 1.25.
-    assert good.low < 0.2 < good.high
-    assert good.low > 0.1
-    assert (none.value, none.low, none.high) == (0.0, 0.0, 0.0)
-
-
-def test_historical_mean_reads_known_returns_only():
-    # Row 2 of returns over two bars knows row 0 alone.
-    found = historical_mean(np.array([1.0, 3.0, 8.0, 100.0]), horizon_bars=2)
-
-    assert np.isnan(found[:2]).all()
-    assert found[2:].tolist() == [1.0, 2.0]
-    assert np.isnan(historical_mean(np.ones(2), horizon_bars=5)).all()
 
 
 def test_impossible_backtests_are_refused():

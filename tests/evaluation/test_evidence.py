@@ -185,16 +185,6 @@ def test_what_is_not_there_is_left_out(inputs):
     assert alone.confidence_set.included
 
 
-def test_references_are_scored_and_compared_with_nothing(inputs):
-    found = cell_evidence(
-        replace(inputs, references=("forest",), closes=None), replace(SETTINGS, n_bootstrap=20)
-    )
-
-    assert "forest" in found.scores
-    assert found.best_baseline == "base_rate"
-    assert "forest" not in found.confidence_set.p_values
-
-
 def test_budgets_without_predictions_are_refused(inputs):
     with pytest.raises(ValueError, match="of 200M"):
         cell_evidence(replace(inputs, budgets=("200M",)), SETTINGS)

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gaussian_crps import crps_gaussian
 from scipy import integrate, stats
 
 from finscale.evaluation.bootstrap import resample
 from finscale.evaluation.quantile_metrics import (
     crps_from_quantiles,
-    crps_from_samples,
-    crps_gaussian,
     pinball_rows,
     score_quantiles,
 )
@@ -53,17 +52,6 @@ def test_uneven_levels_weigh_by_the_levels_they_stand_for():
     assert found[0] == pytest.approx(2 * (0.3 * loss[0] + 0.4 * loss[1] + 0.3 * loss[2]))
 
 
-def test_samples_have_the_crps_of_their_step_function():
-    samples = np.array([[0.2, -0.4, 1.0, 0.2]])
-    steps = np.sort(samples[0])
-
-    grid = np.linspace(-2, 2, 400_001)
-    cdf = np.searchsorted(steps, grid, side="right") / 4
-    expected = np.sum((cdf - (grid >= 0.5)) ** 2) * (grid[1] - grid[0])
-
-    assert crps_from_samples(samples, [0.5])[0] == pytest.approx(expected, abs=1e-4)
-
-
 def test_scores_of_a_calibrated_forecast():
     rng = np.random.default_rng(2)
     levels = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
@@ -96,10 +84,3 @@ def test_scores_of_a_calibrated_forecast():
 def test_quantiles_that_are_none_are_refused(q, y, levels):
     with pytest.raises(ValueError, match=r"rise|fit|finite"):
         pinball_rows(q, y, levels)
-
-
-def test_other_forecasts_that_are_none_are_refused():
-    with pytest.raises(ValueError, match="positive"):
-        crps_gaussian([0.0], [0.0], [0.0])
-    with pytest.raises(ValueError, match="fit together"):
-        crps_from_samples([[1.0]], [1.0, 2.0])

@@ -6,15 +6,12 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from volatility_quantiles import LEVELS, forecast_by_volatility
 
 from finscale.evaluation.closes import grid_closes
 from finscale.evaluation.forecasts import Forecasts
 from finscale.evaluation.return_evidence import return_evidence
-from finscale.evaluation.return_forecasts import (
-    LEVELS,
-    ReturnForecasts,
-    forecast_by_volatility,
-)
+from finscale.evaluation.return_forecasts import ReturnForecasts
 
 DAYS = np.array([date(2010, 1, 1) + timedelta(days=k) for k in range(1600)], "datetime64[D]")
 

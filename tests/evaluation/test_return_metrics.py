@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gaussian_crps import crps_gaussian
 
-from finscale.evaluation.quantile_metrics import crps_gaussian
 from finscale.evaluation.return_metrics import ReturnMetrics, evaluate_returns
 from finscale.return_bins import ReturnBins
 

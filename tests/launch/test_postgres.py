@@ -22,7 +22,8 @@ from finscale.files import read_json
 from finscale.rundir import RunDirectory
 from finscale.search import leases
 from finscale.search.leases import claiming
-from finscale.search.storage import Times, open_storage, redacted
+from finscale.search.redaction import redacted
+from finscale.search.storage import Times, open_storage
 from postgres_server import Server, any_server, database, own_server
 from run_checks import assert_exactly_the_planned_trials
 from tiny import raw_records, run_tiny, tiny_study

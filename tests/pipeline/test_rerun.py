@@ -18,7 +18,7 @@ from finscale.pipeline import results
 from finscale.pipeline.status import run_status
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
-from finscale.search import objective
+from finscale.search import experiment_run
 from tiny import CELL, NAMES, outcome_of, raw_records, run_tiny, tiny_prepared, tiny_study
 
 STALE = {"training.min_delta": 0.002}
@@ -34,13 +34,13 @@ def _short_report(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds of the runs that are trained, as they start."""
     seeds: list[int] = []
-    train = objective.train
+    train = experiment_run.train
 
     def counted(windows: Any, split: Any, job: Any, **options: Any) -> Any:
         seeds.append(job.seed)
         return train(windows, split, job, **options)
 
-    monkeypatch.setattr(objective, "train", counted)
+    monkeypatch.setattr(experiment_run, "train", counted)
     return seeds
 
 

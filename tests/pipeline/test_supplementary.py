@@ -25,7 +25,7 @@ from finscale.progress import describe_outcome
 from finscale.records import SupplementaryRecord, supplementary_runs
 from finscale.rundir import RunDirectory
 from finscale.scaling.ledger import count_test_scorings
-from finscale.search.objective import ExperimentRun
+from finscale.search.experiment_run import ExperimentRun
 from finscale.search.space import central_recipe
 from finscale.study import PartialRecipe
 from finscale.training.checkpoint import load_tensors
@@ -174,7 +174,7 @@ def test_a_run_that_diverges_is_recorded_as_failed(directory: RunDirectory) -> N
 def test_a_run_that_does_not_fit_in_memory_is_recorded_as_failed(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finscale.search.objective.usable_memory_bytes", lambda _: 1000)
+    monkeypatch.setattr("finscale.search.experiment_run.usable_memory_bytes", lambda _: 1000)
     [record] = train_supplementary(run_in(directory), OUTSIDE, RECIPE, 1, book_of(directory))
     assert record.state == "failed"
     assert "16x2x2x24" in record.reason

@@ -14,8 +14,6 @@ from finscale.search.coverage import (
     Origin,
     coverage,
     describe,
-    dimension_rows,
-    shape_table,
     short_line,
     tried_in,
 )
@@ -52,27 +50,6 @@ def test_coverage_by_hand() -> None:
         (2, 8): Cells(1, 0, 0),
         (4, 16): Cells(1, 0, 0),
     }
-
-
-def test_the_table_of_depths_and_widths() -> None:
-    assert shape_table(coverage(GRID, TRIED)) == (
-        ("layers \\ width", "8", "16"),
-        (("1", "1/2", "1/1"), ("2", "0/1", ""), ("4", "", "0/1")),
-    )
-
-
-def test_the_rows_of_the_dimensions() -> None:
-    assert dimension_rows(coverage(GRID, TRIED)) == (
-        ("d_model", "8", "1/3", "2"),
-        ("d_model", "16", "1/2", "1"),
-        ("n_layers", "1", "2/3", "3"),
-        ("n_layers", "2", "0/1", "0"),
-        ("n_layers", "4", "0/1", "0"),
-        ("n_heads", "1", "2/4", "3"),
-        ("n_heads", "2", "0/1", "0"),
-        ("ff_ratio", "2", "2/4", "3"),
-        ("ff_ratio", "4", "0/1", "0"),
-    )
 
 
 def test_the_line() -> None:

@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from finscale.errors import StopRequestedError
 from finscale.models.cost import count_parameters, peak_memory_bytes
 from finscale.records import TrialRecord
-from finscale.search import objective, worker
-from finscale.search.objective import ExperimentRun
+from finscale.search import experiment_run, worker
+from finscale.search.experiment_run import ExperimentRun
 from finscale.search.slots import RECORD
 from finscale.search.space import central_recipe, forced_parameters
 from finscale.search.storage import open_storage
@@ -113,7 +113,7 @@ def test_a_finished_search_trains_nothing(
     path = tmp_path / "search.db"
     run = tiny_run(tmp_path, CHANGES)
     first = run_search(run, path)
-    monkeypatch.setattr(objective, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(experiment_run, "train", lambda *_, **__: pytest.fail("trained"))
     assert run_search(run, path) == first
     fewer = tiny_run(tmp_path, CHANGES | {"search.n_trials": 3})
     assert run_search(fewer, path) == first
@@ -123,13 +123,13 @@ def test_what_was_sampled_is_what_was_trained_and_what_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs: list[TrainingJob] = []
-    train = objective.train
+    train = experiment_run.train
 
     def watched(windows: Any, split: Any, job: TrainingJob, **options: Any) -> Any:
         jobs.append(job)
         return train(windows, split, job, **options)
 
-    monkeypatch.setattr(objective, "train", watched)
+    monkeypatch.setattr(experiment_run, "train", watched)
     run, path = tiny_run(tmp_path, CHANGES), tmp_path / "search.db"
     records, trials = run_search(run, path), trials_in(run, path)
     assert len(records) == len(jobs) == len(trials) == N_TRIALS
@@ -214,7 +214,7 @@ def test_nothing_is_pruned_if_the_study_says_so(tmp_path: Path) -> None:
 def test_a_failed_trial_leaves_a_record_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, failing: int
 ) -> None:
-    train, calls = objective.train, []
+    train, calls = experiment_run.train, []
 
     def fails_once(*args: Any, **options: Any) -> Any:
         calls.append(args)
@@ -222,7 +222,7 @@ def test_a_failed_trial_leaves_a_record_and_the_search_goes_on(
             raise error
         return train(*args, **options)
 
-    monkeypatch.setattr(objective, "train", fails_once)
+    monkeypatch.setattr(experiment_run, "train", fails_once)
     run, path = tiny_run(tmp_path, CHANGES), tmp_path / "search.db"
     records = run_search(run, path)
     assert [slot(record) for record in records] == list(range(N_TRIALS))
@@ -238,7 +238,7 @@ def test_a_failed_trial_leaves_a_record_and_the_search_goes_on(
 def test_a_model_that_does_not_fit_in_memory_is_a_failed_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objective, "usable_memory_bytes", lambda _: 10_000)
+    monkeypatch.setattr(experiment_run, "usable_memory_bytes", lambda _: 10_000)
     records = run_search(tiny_run(tmp_path, CHANGES), tmp_path / "search.db")
     assert [record.state for record in records] == ["failed"] * N_TRIALS
     assert all("one sample at a time needs" in record.reason for record in records)
@@ -265,7 +265,7 @@ def test_an_error_that_is_a_bug_stops_the_search_and_the_trial_is_repeated(
 ) -> None:
     run, path = tiny_run(tmp_path, CHANGES), tmp_path / "search.db"
     with monkeypatch.context() as patched:
-        patched.setattr(objective, "train", lambda *_, **__: 1 / 0)
+        patched.setattr(experiment_run, "train", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_search(run, path)
     assert outcomes(run_search(run, path)) == outcomes(whole)
@@ -424,14 +424,14 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(
     [checkpoint] = (run.files.root / "checkpoints").iterdir()
     assert "slot_0000" in checkpoint.name
     epochs: list[int] = []
-    epoch = objective.train.__globals__["TrainingRun"].epoch
+    epoch = experiment_run.train.__globals__["TrainingRun"].epoch
 
     def counted(self: Any) -> Any:
         record = epoch(self)
         epochs.append(record.epoch)
         return record
 
-    monkeypatch.setattr(objective.train.__globals__["TrainingRun"], "epoch", counted)
+    monkeypatch.setattr(experiment_run.train.__globals__["TrainingRun"], "epoch", counted)
     resumed = tiny_run(tmp_path, CHANGES)
     assert outcomes(run_search(resumed, tmp_path / "search.db")) == outcomes(whole)
     assert epochs[0] == 2
@@ -441,13 +441,13 @@ def test_a_lost_storage_is_restored_from_the_ledger(
     whole: list[TrialRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tiny_run(tmp_path, CHANGES)
-    train, trained = objective.train, []
+    train, trained = experiment_run.train, []
 
     def counted(windows: Any, split: Any, job: Any, **options: Any) -> Any:
         trained.append(job.seed)
         return train(windows, split, job, **options)
 
-    monkeypatch.setattr(objective, "train", counted)
+    monkeypatch.setattr(experiment_run, "train", counted)
     kept, found = whole[:-2], []
     with open_storage(tmp_path / "search.db") as storage:
         search(run, storage, found.append, recorded=kept)
@@ -542,7 +542,7 @@ def test_a_worker_plans_with_its_share_of_the_memory(
     # What the whole batch of 512 takes at once, and not a byte more; of a tiny model's peak most
     # does not go by the batch.
     free_bytes = needed_bytes(512)
-    monkeypatch.setattr(objective, "usable_memory_bytes", lambda _: free_bytes)
+    monkeypatch.setattr(experiment_run, "usable_memory_bytes", lambda _: free_bytes)
     whole, part = (
         tiny_run(tmp_path, memory_share=share).job(architecture, recipe, 0).batching
         for share in (1.0, 0.9)

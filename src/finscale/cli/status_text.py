@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from finscale.pipeline.changes import describe_stale, named
 from finscale.pipeline.status import ExperimentState, RunStatus
 from finscale.rundir import RunDirectory
 from finscale.search.coverage import short_line
+from finscale.search.redaction import redacted
 from finscale.units import duration_text
 
 _HEADER = (
@@ -166,8 +166,7 @@ def machine_line(reading: Mapping[str, Any]) -> str:
 def _dashboard(directory: RunDirectory, storage: str | None) -> str:
     if storage is None and not directory.storage.exists():
         return ""
-    place = storage or f"sqlite:///{directory.storage.resolve()}"
-    url = re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:***@", place)
+    url = redacted(storage or f"sqlite:///{directory.storage.resolve()}")
     return f"the searches in a browser: {shlex.join(['optuna-dashboard', url])}\n"
 
 

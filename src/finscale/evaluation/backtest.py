@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
 from finscale.evaluation.bootstrap import FloatArray, Resampling, block_length, resample
@@ -220,48 +219,6 @@ def deflated_sharpe(
     if spread <= 1e-12:
         return float(ratio > by_chance)
     return float(stats.norm.cdf((ratio - by_chance) * np.sqrt(n - 1.0) / np.sqrt(spread)))
-
-
-def r2_against_mean(
-    forecast_B: npt.ArrayLike,
-    return_B: npt.ArrayLike,
-    mean_B: npt.ArrayLike,
-    resampling: Resampling,
-) -> Estimate:
-    """R² of return forecasts against the historical mean: 1 - Σ (r - f)² / Σ (r - mean)².
-
-    Campbell and Thompson (2008), eq. 1. Above 0 the forecasts beat the mean of the past.
-
-    Parameters
-    ----------
-    forecast_B, return_B
-        Forecasts and outcomes, in the same units.
-    mean_B
-        Mean of the returns known when each forecast was made; see `historical_mean`.
-    resampling
-        Of the same rows.
-    """
-    r_B = np.asarray(return_B, dtype=np.float64)
-    columns_BM = np.column_stack(
-        [(r_B - np.asarray(forecast_B)) ** 2, (r_B - np.asarray(mean_B)) ** 2]
-    )
-    error, reference = columns_BM.sum(axis=0)
-    sum_SM = resampling.sums(columns_BM)
-    return resampling.estimate(
-        float(1.0 - error / reference) if reference > 0.0 else None,
-        1.0 - sum_SM[:, 0] / np.where(sum_SM[:, 1] > 0.0, sum_SM[:, 1], np.nan),
-    )
-
-
-def historical_mean(return_T: FloatArray, *, horizon_bars: int) -> FloatArray:
-    """Mean of the returns of one symbol known at each row: those of rows up to t - h.
-
-    The return of row t spans the closes t to t + h. NaN in the first h rows.
-    """
-    mean_T = np.full(return_T.size, np.nan)
-    known = return_T[: max(return_T.size - horizon_bars, 0)]
-    mean_T[horizon_bars:] = np.cumsum(known) / np.arange(1, known.size + 1)
-    return mean_T
 
 
 def _annual_return(return_T: FloatArray, dates_per_year: float) -> float:

@@ -40,7 +40,7 @@ class EvidenceInputs:
     predictions
         Of every model, on validation and test.
     budgets
-        Names of the models whose scaling is studied, smallest first.
+        Names of the models whose scaling is studied, smallest first; all others are baselines.
     base_rate
         Event rate of the training rows, within (0, 1).
     horizon_bars
@@ -48,9 +48,6 @@ class EvidenceInputs:
     closes
         Columns symbol, date and close, of all bars of the cell's symbols, training included; None
         leaves out regimes and economics.
-    references
-        Models that are scored and compared with nothing, such as the true probabilities of a
-        simulated market. All others that are no budget are baselines.
     """
 
     predictions: Predictions
@@ -58,7 +55,6 @@ class EvidenceInputs:
     base_rate: float
     horizon_bars: int
     closes: pl.DataFrame | None = None
-    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,6 @@ class Evidence:
     comparison_block: float
     budgets: tuple[str, ...]
     baselines: tuple[str, ...]
-    references: tuple[str, ...]
     volatility_baseline: str | None
     best_budget: str | None
     best_baseline: str | None
@@ -168,13 +163,11 @@ def cell_evidence(
     """
     validation = gather_forecasts(inputs.predictions, "validation")
     test = gather_forecasts(inputs.predictions, "test")
-    missing = {*inputs.budgets, *inputs.references} - set(test.models)
+    missing = set(inputs.budgets) - set(test.models)
     if missing or set(validation.models) != set(test.models):
         different = missing or set(validation.models) ^ set(test.models)
         raise ValueError(f"no predictions on validation and test of {', '.join(sorted(different))}")
-    baselines = tuple(
-        name for name in test.models if name not in (*inputs.budgets, *inputs.references)
-    )
+    baselines = tuple(name for name in test.models if name not in inputs.budgets)
     volatility = settings.volatility_baseline if settings.volatility_baseline in baselines else None
     best_budget = min(inputs.budgets, key=validation.mean_loss, default=None)
     best_baseline = min(
@@ -204,7 +197,6 @@ def cell_evidence(
         comparison_block=pairs.mean_block,
         budgets=inputs.budgets,
         baselines=baselines,
-        references=inputs.references,
         volatility_baseline=volatility,
         best_budget=best_budget,
         best_baseline=best_baseline,

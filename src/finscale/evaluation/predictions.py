@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -12,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from finscale.errors import RunDirectoryError
-from finscale.files import write_bytes_atomic
+from finscale.evaluation.checked_frames import read_frame, require_rules, write_frame
 
 Predictions: TypeAlias = pl.DataFrame
 """A frame with the columns of `SCHEMA`, one line per row, part, model and seed.
@@ -99,10 +97,7 @@ def validate_predictions(frame: pl.DataFrame) -> Predictions:
             pl.col(name).n_unique().over("row") > 1 for name in ("symbol", "date", "part", "label")
         ),
     }
-    for rule, broken in rules.items():
-        bad = frame.filter(broken)
-        if bad.height > 0:
-            raise ValueError(f"{rule} (row {bad['row'][0]}, {bad.height} lines in all)")
+    require_rules(frame, rules)
     return frame
 
 
@@ -114,9 +109,7 @@ def write_predictions(path: Path, frame: Predictions) -> None:
     ValueError
         If the frame breaks the contract of `validate_predictions`.
     """
-    buffer = io.BytesIO()
-    validate_predictions(frame).write_parquet(buffer)
-    write_bytes_atomic(path, buffer.getvalue())
+    write_frame(path, validate_predictions(frame))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -127,15 +120,7 @@ def read_predictions(path: Path) -> Predictions:
     RunDirectoryError
         If the file is missing, is not Parquet, or breaks the contract.
     """
-    try:
-        return validate_predictions(pl.read_parquet(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise RunDirectoryError(f"{path}: no predictions here; evaluate this run first") from error
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = " ".join(str(error).split())
-        raise RunDirectoryError(
-            f"{path}: not a predictions file ({reason}); delete it and evaluate this run again"
-        ) from error
+    return read_frame(path, validate_predictions, what="predictions", kind="predictions file")
 
 
 def _describe(schema: pl.Schema) -> str:

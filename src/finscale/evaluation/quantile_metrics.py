@@ -1,4 +1,4 @@
-"""Scores of forecasts of a return: of quantiles, of samples, of a normal distribution."""
+"""Scores of quantile forecasts of a return."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from finscale.evaluation.bootstrap import FloatArray, Resampling
 from finscale.evaluation.estimate import Estimate
@@ -46,45 +45,6 @@ def crps_from_quantiles(
     loss_BQ = pinball_rows(q_BQ, y_B, levels)
     edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2.0, [1.0]])
     return np.asarray(2.0 * loss_BQ @ np.diff(edges))
-
-
-def crps_from_samples(x_BS: npt.ArrayLike, y_B: npt.ArrayLike) -> FloatArray:
-    """CRPS of each row for the empirical distribution of S samples, shape (B,).
-
-    E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, eq. 21), the second mean over all S²
-    pairs, by sorting.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit.
-    """
-    x_BS, y = np.asarray(x_BS, dtype=np.float64), np.asarray(y_B, dtype=np.float64)
-    if x_BS.ndim != 2 or y.shape != x_BS.shape[:1] or x_BS.shape[1] == 0:
-        raise ValueError(f"samples {x_BS.shape} and outcomes {y.shape} do not fit together")
-    n = x_BS.shape[1]
-    rank_S = 2.0 * np.arange(1, n + 1) - n - 1.0
-    # Σ |x_i - x_j| over all pairs is 2 Σ (2 i - n - 1) x_(i).
-    spread_B = np.sort(x_BS, axis=1) @ rank_S / n**2
-    return np.asarray(np.abs(x_BS - y[:, None]).mean(axis=1) - spread_B)
-
-
-def crps_gaussian(mean_B: npt.ArrayLike, sd_B: npt.ArrayLike, y_B: npt.ArrayLike) -> FloatArray:
-    """CRPS of each row for a normal forecast: sd (z (2 Φ(z) - 1) + 2 φ(z) - 1 / √π).
-
-    Gneiting and Raftery (2007), eq. 20 ff.
-
-    Raises
-    ------
-    ValueError
-        If a standard deviation is not positive.
-    """
-    sd = np.asarray(sd_B, dtype=np.float64)
-    if not (sd > 0.0).all():
-        raise ValueError("standard deviations must be positive")
-    z = (np.asarray(y_B, dtype=np.float64) - np.asarray(mean_B, dtype=np.float64)) / sd
-    bracket = z * (2.0 * stats.norm.cdf(z) - 1.0) + 2.0 * stats.norm.pdf(z) - 1.0 / np.sqrt(np.pi)
-    return np.asarray(sd * bracket)
 
 
 @dataclass(frozen=True)

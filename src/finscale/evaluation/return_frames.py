@@ -5,7 +5,6 @@ What `finscale.evaluation.predictions` is to probabilities of a binary label.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
@@ -16,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from finscale.errors import RunDirectoryError
+from finscale.evaluation.checked_frames import read_frame, require_rules, write_frame
 from finscale.evaluation.predictions import PARTS
 from finscale.evaluation.return_forecasts import ReturnForecasts
 from finscale.evaluation.return_metrics import QUANTILE_LEVELS
-from finscale.files import write_bytes_atomic
 
 ReturnFrame: TypeAlias = pl.DataFrame
 """A frame with the columns of `SCHEMA`, one line per row, part, model and seed.
@@ -113,10 +111,7 @@ def validate_return_frame(frame: pl.DataFrame) -> ReturnFrame:
             pl.col(name).n_unique().over("row") > 1 for name in ("symbol", "date", "part", "return")
         ),
     }
-    for rule, broken in rules.items():
-        bad = frame.filter(broken)
-        if bad.height > 0:
-            raise ValueError(f"{rule} (row {bad['row'][0]}, {bad.height} lines in all)")
+    require_rules(frame, rules)
     return frame
 
 
@@ -128,9 +123,7 @@ def write_return_frame(path: Path, frame: ReturnFrame) -> None:
     ValueError
         If the frame breaks the contract of `validate_return_frame`.
     """
-    buffer = io.BytesIO()
-    validate_return_frame(frame).write_parquet(buffer)
-    write_bytes_atomic(path, buffer.getvalue())
+    write_frame(path, validate_return_frame(frame))
 
 
 def read_return_frame(path: Path) -> ReturnFrame:
@@ -141,16 +134,9 @@ def read_return_frame(path: Path) -> ReturnFrame:
     RunDirectoryError
         If the file is missing, is not Parquet, or breaks the contract.
     """
-    try:
-        return validate_return_frame(pl.read_parquet(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise RunDirectoryError(f"{path}: no forecasts here; evaluate this run first") from error
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = " ".join(str(error).split())
-        raise RunDirectoryError(
-            f"{path}: not a file of return forecasts ({reason}); delete it and evaluate this run "
-            "again"
-        ) from error
+    return read_frame(
+        path, validate_return_frame, what="forecasts", kind="file of return forecasts"
+    )
 
 
 def gather_returns(frame: ReturnFrame, model: str, part: str) -> ReturnForecasts:

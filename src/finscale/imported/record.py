@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from finscale.errors import RunDirectoryError
 from finscale.files import Ledger, hash_json
+from finscale.records import parse_line
 
 _UID_DIGITS = 20
 
@@ -115,12 +115,5 @@ def read_imported(ledger: Ledger) -> list[ImportedLine]:
 
 
 def _parse(ledger: Ledger, raw: dict[str, Any]) -> ImportedLine:
-    try:
-        return _ADAPTER.validate_python(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "kind"
-        raise RunDirectoryError(
-            f"{ledger.path}: {raw.get('uid', '?')}: {place}: {first['msg']}; it was written by "
-            "another version of finscale, move it away and import again"
-        ) from error
+    advice = "move it away and import again"
+    return parse_line(_ADAPTER, raw, place=f"{ledger.path}:", advice=advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,11 +18,12 @@ from finscale.launch.ray import RayLauncher
 from finscale.launch.slurm import SlurmLauncher
 
 
-class LauncherChoice(BaseModel):
+class LauncherChoice(BaseModel, ABC):
     """A launcher and its options; :meth:`make` makes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @abstractmethod
     def make(self, jobs: Path) -> Launcher:
         """Return the launcher; ``jobs`` is a directory for what it has to keep of its jobs.
 
@@ -30,7 +32,6 @@ class LauncherChoice(BaseModel):
         LaunchError
             If it is not installed, or cannot be reached.
         """
-        raise NotImplementedError
 
     @property
     def n_threads(self) -> int | None:

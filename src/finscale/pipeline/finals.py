@@ -36,7 +36,7 @@ from finscale.records import (
     TrialRecord,
 )
 from finscale.rundir import ExperimentFiles
-from finscale.search.objective import ExperimentRun, describe_job, model_fields
+from finscale.search.experiment_run import ExperimentRun, describe_job, model_fields
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray
 from finscale.study import Study

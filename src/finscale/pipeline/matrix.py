@@ -14,6 +14,7 @@ from finscale.pipeline.book import RecordBook
 from finscale.pipeline.eta import time_left_s, total_s, work_of
 from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.pipeline.states import state_of
 from finscale.pipeline.worker_status import read_worker_status
 from finscale.progress import MatrixState, WorkerState
 from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
@@ -58,19 +59,17 @@ def experiment_rows(
     for one in prepared.experiments:
         trials, best = book.trials(one.name), book.best_trial(one.name)
         own = [record for record in current if record.experiment == one.name]
-        scored = any(isinstance(record, EnsembleRecord) for record in own)
-        state = "started" if trials else "waiting"
-        if scored and len(trials) >= n_trials:
-            state = "done"
-        if one.name in stale:
-            state = "stale"
-        if one.name in failures:
-            state = "failed"
         trained = [record for record in own if isinstance(record, TrialRecord | FinalRecord)]
         rows.append(
             ExperimentRow(
                 name=one.name,
-                state=state,
+                state=state_of(
+                    one.name,
+                    book,
+                    n_trials=n_trials,
+                    is_stale=one.name in stale,
+                    has_failed=one.name in failures,
+                ),
                 n_trials_done=len(trials),
                 n_trials=n_trials,
                 best_validation_skill=best.validation_skill if best else None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from finscale.dataset.canary import look_for_leaks
 from finscale.dataset.sources import keep_pins, pin_versions
 from finscale.errors import DataError, RunDirectoryError, StudyError
 from finscale.experiments import Experiment, code_hash
@@ -19,22 +18,17 @@ from finscale.files import (
     log_to,
     remove_leftovers,
     write_json_atomic,
-    write_text_atomic,
 )
 from finscale.launch.choose import LauncherChoice, LocalChoice
 from finscale.machine.device import choose_device, use_threads
 from finscale.machine.environment import describe_environment
 from finscale.machine.guard import StopSignal
 from finscale.pipeline.baselines import score_baselines
-from finscale.pipeline.basis import (
-    explain,
-    keep_basis,
-    keep_data_inputs,
-)
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import describe_stale
 from finscale.pipeline.crew import Crew, gather_crew
 from finscale.pipeline.failures import failure_reasons
+from finscale.pipeline.inputs import write_inputs
 from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_rows
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.oracle import score_oracles
@@ -46,7 +40,6 @@ from finscale.pipeline.work import Stage, Worker
 from finscale.pipeline.worker_status import WorkerStatus
 from finscale.progress import Progress, Tee, TextProgress
 from finscale.records import Record
-from finscale.report.alarms import alarms
 from finscale.rundir import RunDirectory
 from finscale.search.processes import is_gone, this_worker
 from finscale.search.storage import open_storage
@@ -157,7 +150,7 @@ def run_study(
             remove_leftovers(directory.root)
             # Read before anything is written: a ledger of another version is refused untouched.
             book = RecordBook(directory, prepared.identities)
-            _write_inputs(prepared, directory, book, progress)
+            write_inputs(prepared, directory, book, progress)
             if queue is not None or not directory.queue.exists():
                 write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
@@ -222,7 +215,7 @@ def _fit_and_report(
     if not {"fit", "report"} & set(stages):
         return None
     if "report" in stages and not directory.data.exists():
-        _write_inputs(prepared, directory, book, progress)
+        write_inputs(prepared, directory, book, progress)
     basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
     selection = select(directory, book, basis, include_stale=include_stale)
     for line in describe_stale(selection.included_stale):
@@ -314,76 +307,6 @@ def _work(
         )
         worker.work()
     return worker.failures
-
-
-def _write_inputs(
-    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, progress: Progress
-) -> None:
-    """Write what the run is made from, and say what of it has changed, is odd or is damaged."""
-    write_text_atomic(directory.study, prepared.study.to_yaml())
-    described = prepared.describe_data()
-    cells = {
-        name: one
-        | {
-            "canary": look_for_leaks(
-                prepared.market, prepared.cells[name], prepared.study.seed
-            ).as_dict()
-        }
-        for name, one in described["cells"].items()
-    }
-    data = described | {"cells": cells}
-    write_json_atomic(directory.data, data)
-    basis = prepared.basis(described)
-    keep_basis(directory, basis)
-    hashes = {name: cell["data_hash"] for name, cell in cells.items()}
-    keep_data_inputs(directory, prepared.study, hashes)
-    for text in _data_warnings(prepared):
-        progress.message(text)
-    for text in _clipped(cells):
-        progress.message(text)
-    for text in alarms(data):
-        progress.message(f"WARNING: {text}")
-    for name, (old, new) in book.stale().items():
-        changes = ", ".join(one.text for one in explain(directory, old, new, basis))
-        progress.message(
-            f"{name}: earlier records were made with other {changes}; they are kept, and not used"
-        )
-    if book.damaged_lines:
-        progress.message(book.describe_damage())
-
-
-def _data_warnings(prepared: PreparedStudy) -> list[str]:
-    """Return a line per kind of warning about the bars, whatever the number of symbols."""
-    symbols: dict[str, list[str]] = {}
-    messages: dict[str, str] = {}
-    for one in prepared.market.symbols:
-        for warning in one.loaded.warnings:
-            symbols.setdefault(warning.kind, []).append(one.symbol)
-            messages.setdefault(warning.kind, warning.message)
-    return [
-        f"{names[0]}{f' and {len(names) - 1} more symbols' if names[1:] else ''}: "
-        f"{messages[kind]} (see the report)"
-        for kind, names in symbols.items()
-    ]
-
-
-def _clipped(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a line on features that lie mostly beyond what training has seen, if there are any."""
-    found: dict[str, float] = {}
-    for cell in cells.values():
-        for part in cell["parts"].values():
-            for name, share in part["clipped"].items():
-                found[name] = max(share, found.get(name, 0.0))
-    if not found:
-        return []
-    worst = sorted(found, key=found.__getitem__, reverse=True)
-    some = ", ".join(f"{name} ({found[name]:.0%})" for name in worst[:4])
-    more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
-    text = (
-        f"features clipped on many rows of a part: {some}{more}; their nature has changed since "
-        "training (data.json names them by part)"
-    )
-    return [text]
 
 
 def _require_same_study(study: Study, directory: RunDirectory) -> None:

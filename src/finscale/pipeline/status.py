@@ -17,9 +17,10 @@ from finscale.pipeline.eta import time_left_s, total_s, work_of
 from finscale.pipeline.failures import read_failures
 from finscale.pipeline.machine_log import last_reading
 from finscale.pipeline.queue import read_queue
+from finscale.pipeline.states import state_of
 from finscale.pipeline.today import Today, look_at_today
 from finscale.pipeline.worker_status import read_worker_status
-from finscale.records import EnsembleRecord, FinalRecord, Record, SupplementaryRecord, TrialRecord
+from finscale.records import FinalRecord, Record, SupplementaryRecord, TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.search.coverage import Coverage, coverage, tried_in
 from finscale.study import Study
@@ -234,16 +235,18 @@ def _state(
 ) -> ExperimentState:
     trials, best = book.trials(name), book.best_trial(name)
     own = [record for record in book.current if record.experiment == name]
-    scored = any(isinstance(record, EnsembleRecord) for record in own)
-    complete = scored and len(trials) >= study.search.n_trials
-    state, note = ("done" if complete else "started" if trials else "waiting"), ""
-    if changes:
-        state, note = "stale", f"other {', '.join(one.text for one in changes)}"
+    note = f"other {', '.join(one.text for one in changes)}" if changes else ""
     if failure is not None:
-        state, note = "failed", failure["reason"]
+        note = failure["reason"]
     return ExperimentState(
         name=name,
-        state=state,
+        state=state_of(
+            name,
+            book,
+            n_trials=study.search.n_trials,
+            is_stale=bool(changes),
+            has_failed=failure is not None,
+        ),
         n_trials_done=len(trials),
         n_trials=study.search.n_trials,
         n_finals=sum(isinstance(record, FinalRecord) for record in own),

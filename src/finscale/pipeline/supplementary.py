@@ -27,12 +27,8 @@ from finscale.pipeline.finals import BATCH_FIELDS
 from finscale.pipeline.scoring import SCORED_PARTS, score_parts
 from finscale.progress import RunStart
 from finscale.records import CurvePoint, Record, Scores, SupplementaryRecord, supplementary_runs
-from finscale.search.objective import (
-    TRIAL_FAILURES,
-    ExperimentRun,
-    describe_job,
-    model_fields,
-)
+from finscale.search.experiment_run import ExperimentRun, describe_job, model_fields
+from finscale.search.objective import TRIAL_FAILURES
 from finscale.search.space import central_recipe
 from finscale.seeds import derive_seed
 from finscale.splits import IntArray

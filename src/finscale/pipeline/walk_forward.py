@@ -24,7 +24,7 @@ from finscale.models.architecture import Architecture
 from finscale.progress import RunStart
 from finscale.records import CurvePoint, TrialRecord
 from finscale.rundir import ExperimentFiles
-from finscale.search.objective import ExperimentRun, describe_job
+from finscale.search.experiment_run import ExperimentRun, describe_job
 from finscale.seeds import derive_seed
 from finscale.study import BaselineName, Study
 from finscale.training.loop import EpochRecord, build_model, score

@@ -25,7 +25,7 @@ from finscale.pipeline.walk_forward import walk_forward
 from finscale.progress import ExperimentStart, Progress
 from finscale.records import TrialRecord
 from finscale.rundir import RunDirectory
-from finscale.search.objective import ExperimentRun
+from finscale.search.experiment_run import ExperimentRun
 from finscale.search.storage import STORAGE_ERRORS
 from finscale.search.worker import Search
 from finscale.training.loop import GoOn

@@ -65,7 +65,7 @@ def _shown(evidence: Item) -> list[str]:
 
 
 def _in_order(evidence: Item) -> list[str]:
-    return [*evidence["budgets"], *evidence["baselines"], *evidence["references"]]
+    return [*evidence["budgets"], *evidence["baselines"]]
 
 
 def _scores(evidence: Item) -> Table:

@@ -27,7 +27,6 @@ from finscale.scaling.wording import (
     cautions,
     extrapolation_notes,
     extrapolation_warning,
-    n_beating,
     sentence,
 )
 
@@ -136,8 +135,6 @@ class Verdict:
     extrapolation : dict
         By law, every budget's loss predicted from the others; empty if that was not asked for,
         or with too few points.
-    n_beating_base, n_beating_baseline : int or None
-        Budgets whose seed-mean loss lies below the base rate's, and the best baseline's.
     extrapolation_warning : str
         What the fit does not say about other sizes.
     notes : tuple of str
@@ -158,8 +155,6 @@ class Verdict:
     best_budget: str
     best_loss: float
     best_skill: float | None
-    n_beating_base: int | None
-    n_beating_baseline: int | None
     beats: bool | None
     extrapolation: dict[str, Extrapolation]
     extrapolation_warning: str
@@ -284,8 +279,6 @@ def judge(
         best_budget=best.budget,
         best_loss=best.mean_loss,
         best_skill=None if base_loss is None else skill(best.mean_loss, base_loss),
-        n_beating_base=None if base_loss is None else n_beating(points, base_loss),
-        n_beating_baseline=None if best_baseline is None else n_beating(points, best_baseline[1]),
         beats=_beats([name for name, _ in rivals], paired or {}),
         extrapolation=extrapolation,
         extrapolation_warning=extrapolation_warning(kind, points),

@@ -158,34 +158,6 @@ def short_line(found: Coverage) -> str:
     return f"{text}, {forced.n_tried} of {forced.n} extremes" if forced.n else text
 
 
-def shape_table(found: Coverage) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return head and rows of a depth × width table: ``tried/all`` in each cell, blank if none.
-
-    Depths run down and widths across, both ascending.
-    """
-    depths = sorted({n_layers for n_layers, _ in found.by_shape})
-    widths = sorted({d_model for _, d_model in found.by_shape})
-
-    def text(cells: Cells | None) -> str:
-        return f"{cells.n_tried}/{cells.n}" if cells is not None else ""
-
-    head = ("layers \\ width", *(str(width) for width in widths))
-    rows = tuple(
-        (str(depth), *(text(found.by_shape.get((depth, width))) for width in widths))
-        for depth in depths
-    )
-    return head, rows
-
-
-def dimension_rows(found: Coverage) -> tuple[tuple[str, str, str, str], ...]:
-    """Return a row per value of each dimension: its name, value, ``tried/all``, trials."""
-    return tuple(
-        (name, f"{value:g}", f"{cells.n_tried}/{cells.n}", str(cells.n_trials))
-        for name, values in found.by_dimension.items()
-        for value, cells in values.items()
-    )
-
-
 def describe(found: Coverage) -> str:
     """Return the coverage in one line."""
     total = found.total

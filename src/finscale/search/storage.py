@@ -15,11 +15,12 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from finscale.errors import RunDirectoryError, StopRequestedError
+from finscale.search.redaction import redacted
 
 # What a storage raises that is full, or whose server is gone.
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
@@ -127,11 +128,6 @@ def at_once() -> Iterator[None]:
         yield
     finally:
         _PATIENT.reset(token)
-
-
-def redacted(place: Path | str) -> str:
-    """Return the place without a password, for messages."""
-    return str(place) if isinstance(place, Path) else make_url(place).render_as_string()
 
 
 def _make_storage(place: Path | str, times: Times) -> RDBStorage:

@@ -18,7 +18,8 @@ from finscale.errors import StopRequestedError
 from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
 from finscale.search import leases
-from finscale.search.objective import TRIAL_FAILURES, ExperimentRun, Objective
+from finscale.search.experiment_run import ExperimentRun
+from finscale.search.objective import TRIAL_FAILURES, Objective
 from finscale.search.proposal import draw_trial, is_independent
 from finscale.search.pruning import make_pruner, value_of_fold
 from finscale.search.slots import (
