@@ -6,6 +6,7 @@ What the command line does is here as functions; it only parses and prints.
 - :func:`preview` tells what it will cost
 - :func:`build_features` makes the feature matrix of bars
 - :func:`fit_law` fits a scaling law to points of one's own: a file, a frame or arrays
+- :func:`fit_line` fits a measure of either sign, such as a Sharpe ratio, against a size
 - :func:`compare_laws` and :func:`judge` say which law of size fits a few budgets, if any does
 """
 
@@ -33,6 +34,7 @@ _FACADE = {
     "build_features": ("finscale.features.build", "build_features"),
     "tier_features": ("finscale.features.tiers", "tier_features"),
     "fit_law": ("finscale.scaling.fit_points", "fit_law"),
+    "fit_line": ("finscale.scaling.line", "fit_line"),
     "compare_laws": ("finscale.scaling.fit", "compare_laws"),
     "judge": ("finscale.scaling.verdict", "judge"),
 }

@@ -149,6 +149,11 @@ class RunDirectory:
         return self.root / "epochs.csv"
 
     @property
+    def averages(self) -> Path:
+        """Every budget's averaged forecast with all that was measured of it."""
+        return self.root / "averages.csv"
+
+    @property
     def summary(self) -> Path:
         """The results in one JSON document."""
         return self.root / "summary.json"

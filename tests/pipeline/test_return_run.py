@@ -143,6 +143,22 @@ def test_points_have_the_scores_of_a_return(run: RunDirectory) -> None:
     assert by_task["threshold_1pct"]["test_crps"].null_count() == len(finals)
 
 
+def test_averages_have_r2_for_the_return_and_sharpe_ratios_for_the_question(
+    run: RunDirectory,
+) -> None:
+    rows = {row["task"]: row for row in pl.read_csv(run.averages).iter_rows(named=True)}
+    [average] = of_kind(run, "ensemble")
+    assert rows["return"]["test_r2"] == pytest.approx(average["scores"]["test"]["r2"])
+    assert rows["return"]["test_crps"] == pytest.approx(average["scores"]["test"]["crps"])
+    assert rows["return"]["sharpe_threshold"] is None
+    assert rows["threshold_1pct"]["sharpe_threshold"] is not None
+    assert rows["threshold_1pct"]["test_r2"] is None
+    text = run.report.read_text()
+    assert "R² of the forecast mean against" in text
+    assert "r2-h1_return" in text
+    assert "sharpe-h1_threshold_1pct" in text
+
+
 def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:
     page = run.report.read_text(encoding="utf-8")
     assert page.count("Forecasts of the return, on test") == 1

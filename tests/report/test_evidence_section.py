@@ -8,7 +8,7 @@ import pytest
 
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.predictions import predictions_frame
-from finscale.report.economics_figure import sharpe_against_size
+from finscale.report.economics_figure import r2_against_size, sharpe_against_size
 from finscale.report.evidence import EvidenceSection, evidence_section
 
 N_ROWS = 240
@@ -137,3 +137,14 @@ def test_sharpe_ratios_stand_against_parameters_and_compute(evidence):
     assert list(figure.data[3].x) == [1e12, 8e12]
     assert sharpe_against_size(evidence, {}) is None
     assert sharpe_against_size(evidence | {"economics": None}, sizes) is None
+
+
+def test_r2_stands_against_parameters_and_compute():
+    estimate = {"value": -0.02, "low": -0.05, "high": 0.01}
+    returns = {"base_rate": {"r2": estimate}, "5K": {"r2": estimate}, "20K": {"r2": None}}
+    figure = r2_against_size(returns, {"5K": (5_000, 1e12), "20K": (20_000, 8e12)})
+    assert figure is not None
+    budgets, mean = figure.data[:2]
+    assert (list(budgets.x), list(budgets.y)) == ([5_000], [-0.02])
+    assert (mean.name, list(mean.y)) == ("historical mean", [0.0, 0.0])
+    assert r2_against_size({"5K": {"r2": None}}, {"5K": (5_000, 1e12)}) is None

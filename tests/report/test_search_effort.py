@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from finscale.report.effort import axes_table, effort_note, effort_table, tuning_figure
+from finscale.report.effort import (
+    axes_table,
+    effort_note,
+    effort_table,
+    measures_table,
+    tuning_figure,
+)
+from finscale.scaling.averages import COLUMNS, measure_lines
 from finscale.scaling.tuning import tuning_curve
 
 
@@ -60,3 +67,19 @@ def test_other_axes_stand_with_their_intervals():
     assert first[7] == "0.4000 (0.3100 to 0.5000)"
     assert first[8] == "−0.0200 (−0.0300 to −0.0100)"
     assert second[3:] == ("too few points", "6", "×32", "–", "–", "–")
+
+
+def test_measures_of_either_sign_have_their_change():
+    rows = [
+        {"cell": "h1", "params": 10.0**k, "flops": 10.0 ** (2 * k), "test_skill": -0.1 * k}
+        | {"sharpe_threshold": None if k == 3 else 1.0}
+        for k in range(1, 7)
+    ]
+    rows = [dict.fromkeys(COLUMNS) | row for row in rows]
+    found = measure_lines(rows, confidence=0.9)
+    # What is not there for every budget is left out.
+    assert [one["column"] for one in found] == ["test_skill"] * 2
+    first, second = measures_table(found).rows
+    assert first[:6] == ("h1", "skill", "parameters", "falls", "6", "×1e+05")
+    assert first[7] == "−0.5000 (−0.5000 to −0.5000)"
+    assert second[2:6] == ("training FLOPs", "falls", "6", "×1e+10")

@@ -24,6 +24,7 @@ MODULE_OF = {
     "scripts": "scripts",
     "import-results": "imported",
     "fit-law": "fit_law",
+    "fit-line": "fit_line",
     "data": "data",
     "features": "features",
 }

@@ -19,7 +19,7 @@ from finscale.pipeline.selection import Selection
 from finscale.report.page import ReportInput, render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
-from finscale.scaling.axes import COLUMNS, point_rows
+from finscale.scaling import averages, axes
 from finscale.scaling.axis_laws import axis_laws
 from finscale.scaling.ledger import by_cell, count_test_scorings, judge_cells
 from finscale.scaling.surfaces import surfaces
@@ -32,7 +32,7 @@ def fit_laws(
 ) -> dict[str, Any]:
     """Weigh the forecasts and fit loss against every axis.
 
-    Writes ``evidence.json``, ``scaling.json``, ``points.csv`` and ``epochs.csv``.
+    Writes ``evidence.json``, ``scaling.json``, ``points.csv``, ``epochs.csv`` and ``averages.csv``.
 
     Each cell says in ``stale`` which of its records are, if such were asked for.
     """
@@ -44,7 +44,7 @@ def fit_laws(
     }
     records = selection.book.current
     data = read_json(directory.data) if directory.data.exists() else {"cells": {}}
-    points = point_rows(study, records, data)
+    points = axes.point_rows(study, records, data)
     evidence = draw_evidence(
         prepared, directory, selection.book, kept_predictions(prepared, directory, selection.book)
     )
@@ -57,21 +57,25 @@ def fit_laws(
             for name, changes in selection.included_stale.items()
             if name in names
         }
+    measured = averages.average_rows(study, records, data, evidence)
     scaling = {
         "cells": cells,
         "axes": axis_laws(points, **settings),
+        "measures": averages.measure_lines(measured, confidence=study.scaling.confidence),
         "surfaces": surfaces(points, **settings),
     }
     write_json_atomic(directory.scaling, scaling)
     for path, kind in ((directory.points, "final"), (directory.epochs, "epoch")):
-        write_text_atomic(path, points_csv([row for row in points if row["kind"] == kind]))
+        rows = [row for row in points if row["kind"] == kind]
+        write_text_atomic(path, as_csv(axes.COLUMNS, rows))
+    write_text_atomic(directory.averages, as_csv(averages.COLUMNS, measured))
     return scaling
 
 
-def points_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of `finscale.scaling.axes.point_rows` as CSV."""
+def as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table as the text of a CSV file."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -114,6 +118,7 @@ def write_report(
             scaling=scaling["cells"],
             axes=scaling["axes"],
             surfaces=scaling["surfaces"],
+            measures=scaling["measures"],
             data=data,
             environment=read_json(directory.environment),
             records=book.current,

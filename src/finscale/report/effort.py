@@ -128,6 +128,28 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
     return Table(header, tuple(rows), n_text=4)
 
 
+def measures_table(measures: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what measures of either sign do along parameters and training compute."""
+    rows = [
+        (
+            one["cell"],
+            one["measure"],
+            one["size"],
+            _KINDS[one["kind"]],
+            str(one["n_points"]),
+            f"×{one['span_ratio']:.3g}",
+            number(one["delta_aicc"], digits=1),
+            _limits(*one["change"]),
+        )
+        for one in measures
+    ]
+    header = (
+        *("of", "measure", "against", "it", "points", "span", "ΔAICc over a constant"),
+        "largest − smallest, interval",
+    )
+    return Table(header, tuple(rows), n_text=4)
+
+
 def surface_table(surfaces: Sequence[Mapping[str, Any]]) -> Table:
     """Return the fitted surfaces, and what compute would be spent best on."""
     rows = []

@@ -28,6 +28,7 @@ from finscale.report.effort import (
     axes_table,
     effort_note,
     effort_table,
+    measures_table,
     surface_table,
     tuning_figure,
 )
@@ -72,6 +73,8 @@ class ReportInput:
         Of `finscale.scaling.axis_laws.axis_laws`.
     surfaces
         Of `finscale.scaling.surfaces.surfaces`.
+    measures
+        Of `finscale.scaling.averages.measure_lines`.
     data
         As in data.json: the bars, and the parts of every cell.
     environment
@@ -98,6 +101,7 @@ class ReportInput:
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     axes: Sequence[Mapping[str, Any]] = ()
     surfaces: Sequence[Mapping[str, Any]] = ()
+    measures: Sequence[Mapping[str, Any]] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
     imported: Sequence[ImportedLine] = ()
 
@@ -151,6 +155,7 @@ def render_report(report: ReportInput) -> str:
         finals=tables.final_table(report.summary),
         axes=axes_table(report.axes) if report.axes else None,
         surfaces=surface_table(report.surfaces) if report.surfaces else None,
+        measures=measures_table(report.measures) if report.measures else None,
         supplementary=supplementary_table(report.records),
         imported=imported,
         imported_plots=imported_plots,
@@ -215,17 +220,23 @@ def _section(
     }
 
 
-def _sharpe(
+def _measure_against_size(
     report: ReportInput, cell: Mapping[str, Any], finals: Mapping[str, Sequence[FinalRecord]]
-) -> go.Figure | None:
-    evidence = report.evidence.get(cell["cell"])
-    if evidence is None:
-        return None
+) -> Plot | None:
+    """Plot the Sharpe ratio, or R² of a return, against parameters and compute."""
+    name = cell["cell"]
     sizes = {
         budget: (runs[0].n_parameters, sum(run.flops for run in runs))
         for budget, runs in finals.items()
     }
-    return economics_figure.sharpe_against_size(evidence, sizes)
+    evidence, returns = report.evidence.get(name), report.summary.get("returns", {}).get(name)
+    if evidence is not None:
+        sharpe = economics_figure.sharpe_against_size(evidence, sizes)
+        return sharpe and _keyed(name, "sharpe", sharpe, economics_figure.SHARPE_TEXT)
+    if returns:
+        r2 = economics_figure.r2_against_size(returns, sizes)
+        return r2 and _keyed(name, "r2", r2, economics_figure.R2_TEXT)
+    return None
 
 
 def _evidence(report: ReportInput, cell: Mapping[str, Any]) -> EvidenceSection | None:
@@ -301,9 +312,9 @@ def _plots(
     if finals:
         curves = figures.learning_curves(finals, base_loss=base_loss)
         found.append(plot("curves", curves, _CURVES_TEXT))
-    sharpe = _sharpe(report, cell, finals)
-    if sharpe is not None:
-        found.append(plot("sharpe", sharpe, economics_figure.TEXT))
+    measure = _measure_against_size(report, cell, finals)
+    if measure is not None:
+        found.append(measure)
     reliability = _reliability(report, cell)
     if reliability is not None:
         found.append(reliability)

@@ -47,24 +47,29 @@ def point_rows(
     """
     rows = []
     for cell, runs in by_cell(records).items():
-        described = data["cells"].get(cell)
-        if described is None:
+        if cell not in data["cells"]:
             continue
-        shared = {
-            "study": study.name,
-            "cell": cell,
-            "horizon_bars": described["horizon_bars"],
-            "task": described["task"],
-            "history_frac": described["data_size"]["history_frac"],
-            "n_symbols": described["parts"]["train"]["n_symbols"],
-            "tier": study.features.tier,
-            "features": len(data["feature_names"]),
-            "rows": described["parts"]["train"]["n"],
-        }
+        shared = cell_columns(study, data, cell)
         for finals in finals_by_budget(runs).values():
             for final in finals:
                 rows += _rows_of(final, shared)
     return rows
+
+
+def cell_columns(study: Study, data: Mapping[str, Any], cell: str) -> dict[str, Any]:
+    """Return the columns that all points of one cell share; ``data`` is that of data.json."""
+    described = data["cells"][cell]
+    return {
+        "study": study.name,
+        "cell": cell,
+        "horizon_bars": described["horizon_bars"],
+        "task": described["task"],
+        "history_frac": described["data_size"]["history_frac"],
+        "n_symbols": described["parts"]["train"]["n_symbols"],
+        "tier": study.features.tier,
+        "features": len(data["feature_names"]),
+        "rows": described["parts"]["train"]["n"],
+    }
 
 
 def _rows_of(final: FinalRecord, shared: Mapping[str, Any]) -> list[dict[str, Any]]:

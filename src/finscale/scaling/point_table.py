@@ -46,8 +46,8 @@ class PointTable:
         """Names of the columns."""
         return tuple(self.cells)
 
-    def numbers(self, text: str, option: str) -> FloatArray:
-        """Return an expression of the columns, one positive number per row.
+    def numbers(self, text: str, option: str, *, may_be_negative: bool = False) -> FloatArray:
+        """Return an expression of the columns, one number per row, by default a positive one.
 
         Parameters
         ----------
@@ -55,6 +55,8 @@ class PointTable:
             A column, or arithmetic on columns; see `finscale.scaling.expressions`.
         option : str
             What the text was given as, for messages: "d".
+        may_be_negative : bool
+            Whether 0 and negative numbers are let through.
 
         Raises
         ------
@@ -66,12 +68,13 @@ class PointTable:
         expression = parse_expression(text, self.columns, place)
         values = {name: self._column(name) for name in expression.columns}
         value_P = expression.evaluate(values, len(self.rows))
-        bad_P = ~(np.isfinite(value_P) & (value_P > 0.0))
+        bad_P = ~(np.isfinite(value_P) & (may_be_negative | (value_P > 0.0)))
         if bad_P.any():
             index = int(np.argmax(bad_P))
+            needed = "finite" if may_be_negative else "positive and finite"
             raise FitError(
-                f"{self._place(index)}: {text} is {value_P[index]:g}, and must be positive and "
-                f"finite; correct that row or leave it out"
+                f"{self._place(index)}: {text} is {value_P[index]:g}, and must be {needed}; "
+                f"correct that row or leave it out"
             )
         return value_P
 
