@@ -26,7 +26,8 @@ from finscale.dataset.market import load_market
 from finscale.evaluation.metrics import evaluate
 from finscale.files import write_json_atomic
 from finscale.machine.environment import describe_environment
-from finscale.study import BaselineName, BundledData, DateSplit, Features, Study, TierName
+from finscale.study import BaselineName, BundledData, Study
+from finscale.study_rows import DateSplit, Features, TierName
 
 OUT = Path(__file__).parents[1] / "docs" / "measured" / "baselines.json"
 TASK = "threshold_1pct"

@@ -13,7 +13,8 @@ from finscale.dataset.market import load_market
 from finscale.ladder.batching import Batching
 from finscale.machine.environment import describe_environment
 from finscale.models.architecture import Architecture, InputShape
-from finscale.study import BundledData, DateSplit, Study, Training
+from finscale.study import BundledData, Study, Training
+from finscale.study_rows import DateSplit
 from finscale.training.loop import TrainingRun
 from finscale.training.recipe import Recipe, TrainingJob
 

@@ -41,7 +41,7 @@ from finscale.files import write_json_atomic
 from finscale.market.bars import OHLCV, to_arrays
 from finscale.market.sources.bundled import load_bundled
 from finscale.splits import PARTS, Split, SymbolRows, hold_out
-from finscale.study import DateSplit, Windows
+from finscale.study_rows import DateSplit, Windows
 from finscale.tasks import get_task, label_rows
 from finscale.windows import Scaler
 

@@ -25,6 +25,7 @@ STREET = (
     "units",
     "seeds",
     "study_data",
+    "study_rows",
     "study",
     "study_file",
     "records",

@@ -18,8 +18,8 @@ from finscale.dataset.canary import CanaryReport, look_for_leaks
 from finscale.dataset.cell import Cell, CellData, prepare_cell
 from finscale.dataset.market import Market, load_market
 from finscale.market.sources.bundled import load_bundled
-from finscale.study import TaskName
 from finscale.study_file import parse_study
+from finscale.study_rows import TaskName
 
 Prepared = tuple[Market, CellData]
 

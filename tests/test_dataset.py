@@ -30,9 +30,10 @@ from finscale.market.names import bars_name
 from finscale.market.repair import REPAIRS
 from finscale.market.sources.bundled import load_bundled
 from finscale.splits import PARTS
-from finscale.study import DataSize, Study
+from finscale.study import Study
 from finscale.study_data import BundledData, CatalogData, FileData, Layout, RepairName
 from finscale.study_file import parse_study
+from finscale.study_rows import DataSize
 from finscale.tasks import get_task, label_rows
 from tiny import tiny_settings, tiny_study
 

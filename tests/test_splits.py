@@ -14,7 +14,7 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from finscale.errors import SplitError
 from finscale.splits import Split, SymbolRows, hold_out, purged, walk_forward
-from finscale.study import DateSplit, FractionSplit
+from finscale.study_rows import DateSplit, FractionSplit
 
 PARTS = ("train", "validation", "test")
 

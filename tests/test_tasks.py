@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finscale.market.bars import OHLCV, PRICES
-from finscale.study import TaskName
+from finscale.study_rows import TaskName
 from finscale.tasks import Task, get_task, label_rows, log_reach
 from strategies import bars, make_bars
 

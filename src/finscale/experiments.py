@@ -18,7 +18,8 @@ from finscale.ladder.budgets import Budget, parse_budget
 from finscale.ladder.extremes import Extreme, extremes
 from finscale.ladder.grid import Grid, architectures_within, default_grid, grid_hash
 from finscale.models.architecture import Architecture, InputShape
-from finscale.study import DataSize, Study, TaskName, cell_name
+from finscale.study import Study
+from finscale.study_rows import DataSize, TaskName, cell_name
 from finscale.tasks import get_task
 
 # What a result is made by. The search's order, the live view or the report may change without

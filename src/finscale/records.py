@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from finscale.errors import RunDirectoryError
 from finscale.files import Ledger, hash_json
-from finscale.study import ALL_DATA, DataSize, cell_name
+from finscale.study_rows import ALL_DATA, DataSize, cell_name
 
 _LineT = TypeVar("_LineT")
 

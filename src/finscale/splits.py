@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finscale.errors import SplitError
-from finscale.study import DateSplit, FractionSplit
+from finscale.study_rows import DateSplit, FractionSplit
 
 IntArray = NDArray[np.int64]
 PARTS = ("train", "validation", "test")

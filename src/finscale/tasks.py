@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finscale.market.bars import OHLCV, FloatArray
-from finscale.study import TaskName
+from finscale.study_rows import TaskName
 
 # 1.05 times a close of 2.60 is 2.7300000000000004 in binary, and a high of 2.73 does reach 5%.
 # Prices carry 16 digits and mean at most ten of them, so the difference is never a real one.

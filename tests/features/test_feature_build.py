@@ -21,7 +21,7 @@ from finscale.features.context import context_features
 from finscale.features.registry import REGISTRY, Feature, feature
 from finscale.features.tiers import MODULES, TIERS, tier_features
 from finscale.market.bars import OHLCV, FloatArray
-from finscale.study import TierName
+from finscale.study_rows import TierName
 from strategies import make_bars
 
 

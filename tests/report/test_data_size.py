@@ -10,7 +10,7 @@ from finscale.records import BaselineRecord, EnsembleRecord, FinalRecord
 from finscale.report.data_size import compare_data_sizes
 from finscale.report.data_size_words import data_size_words
 from finscale.report.page import render_report
-from finscale.study import DataSize
+from finscale.study_rows import DataSize
 
 H1, HALF = "h1_threshold_1pct", "h1_threshold_1pct_history0.5"
 BUDGETS = ("5K", "2M")

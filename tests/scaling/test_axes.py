@@ -6,7 +6,7 @@ import pytest
 from finscale.records import CurvePoint, FinalRecord, Identity, Scores
 from finscale.scaling.axes import COLUMNS, compute_frontier, point_rows
 from finscale.scaling.axis_laws import axis_laws
-from finscale.study import DataSize
+from finscale.study_rows import DataSize
 from tiny import tiny_study
 
 SETTINGS = {"n_bootstrap": 200, "confidence": 0.9, "seed": 1}

@@ -27,7 +27,7 @@ from finscale.models.architecture import InputShape
 from finscale.report.imported import budget_table, headline, remark_table
 from finscale.report.imported_page import render_imported
 from finscale.rundir import RunDirectory
-from finscale.study import Features, Patches, Windows
+from finscale.study_rows import Features, Patches, Windows
 
 PATHS = typer.Argument(
     help="experiment_results.csv and *_all_trials.json files, or directories that hold some.",

@@ -22,8 +22,8 @@ from finscale.models.cost import (
     training_memory_bytes,
 )
 from finscale.preview import needs_of, preview_study
-from finscale.study import Features, Patches, Windows
 from finscale.study_file import load_study
+from finscale.study_rows import Features, Patches, Windows
 from finscale.tasks import N_RETURN_BINS
 from finscale.units import bytes_text, count_text, duration_text, flops_text
 

@@ -23,7 +23,8 @@ from finscale.files import hash_bytes
 from finscale.market.bars import OHLCV
 from finscale.return_bins import ReturnBins
 from finscale.splits import PARTS, IntArray, Split, SymbolRows, hold_out, walk_forward
-from finscale.study import ALL_DATA, DataSize, Study, TaskName, cell_name
+from finscale.study import Study
+from finscale.study_rows import ALL_DATA, DataSize, TaskName, cell_name
 from finscale.tasks import BaseRate, Task, get_task, label_rows, log_reach
 from finscale.windows import Scaler, Windows
 

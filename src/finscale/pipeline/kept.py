@@ -15,7 +15,7 @@ from finscale.pipeline.finals import held_predictions
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.records import EnsembleRecord
 from finscale.rundir import RunDirectory
-from finscale.study import TaskName
+from finscale.study_rows import TaskName
 from finscale.tasks import get_task
 
 

@@ -21,7 +21,7 @@ from finscale.report.theme import (
     round_ticks,
 )
 from finscale.scaling.ledger import BASE_RATE
-from finscale.study import DataSize
+from finscale.study_rows import DataSize
 from finscale.units import count_text
 
 _BUDGET_COLORS = (BLUE, GREEN, ORANGE, SKY, AMBER)

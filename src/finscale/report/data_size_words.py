@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finscale.study import DataSize
+from finscale.study_rows import DataSize
 
 _SHARES = {0.5: "half", 0.25: "quarter", 0.75: "three quarters", 0.1: "tenth"}
 

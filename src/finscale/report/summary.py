@@ -22,7 +22,8 @@ from finscale.scaling.ledger import (
     by_cell,
 )
 from finscale.search.coverage import Coverage
-from finscale.study import DataSize, Study, cell_name
+from finscale.study import Study
+from finscale.study_rows import DataSize, cell_name
 
 QUESTION = (
     "Does the log-loss of a transformer on unseen market data fall as its parameters grow, "

@@ -10,7 +10,7 @@ from finscale.records import CellRecord, Record
 from finscale.report.theme import display
 from finscale.scaling.laws import find_law, short_name
 from finscale.scaling.ledger import BASE_RATE, PARTS
-from finscale.study import DataSize
+from finscale.study_rows import DataSize
 from finscale.units import count_text
 
 COLLAPSED_MARK = "†"
