@@ -230,6 +230,19 @@ def quickstart(measured: Figures) -> str:
     )
 
 
+def walked(measured: Figures) -> str:
+    """Show the skill of each budget's winner in every block of history it was walked through."""
+    found = {cell.partition("_")[0]: one["walk_forward"] for cell, one in measured["cells"].items()}
+    rows = [
+        [horizon, model.replace("_", " "), *(f"{skill:+.3f}" for skill in skills)]
+        for horizon, one in found.items()
+        for model, skills in one["skills"].items()
+    ]
+    blocks = next(iter(found.values()))["blocks"]
+    spans = [f"{first[:7]} to {last[:7]}" for first, last in blocks]
+    return table(["horizon", "model", *spans], rows)
+
+
 def _signed_interval(found: Figures) -> str:
     return f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
 
@@ -243,6 +256,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "planted": ("recovery_planted.json", planted),
     "leaks": ("leaks.json", leaks),
     "quickstart": ("quickstart.json", quickstart),
+    "walked": ("quickstart.json", walked),
     "regret": ("recovery_simulated.json", regrets),
 }
 
