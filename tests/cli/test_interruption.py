@@ -123,6 +123,10 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(
     assert process.returncode == 130
     assert re.search(rf"{NAMES[1]} +started +\d/8 ", out)
     assert "Traceback" not in err
+    assert (
+        err.count(" stopping after this epoch; asked once more: after this optimiser step\n") == 1
+    )
+    assert " stopping after this epoch; " in directory.log.read_text(encoding="utf-8")
     last = err.splitlines()[-1]
     assert last == (
         "finscale: stopped on request; everything finished is kept; go on with: "

@@ -55,6 +55,18 @@ def test_signals_ask_then_insist_then_interrupt(
         assert stop.state() == "stop"
 
 
+def test_a_signal_is_answered_at_once_with_what_will_happen(stop: StopSignal) -> None:
+    said: list[str] = []
+    with stop.listening(say=said.append):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+    assert said == [
+        "stopping after this epoch; asked once more: after this optimiser step",
+        "stopping after this optimiser step; asked once more: at once",
+    ]
+
+
 def test_a_key_asks_then_insists_and_never_interrupts(stop: StopSignal) -> None:
     states = []
     for _ in range(4):

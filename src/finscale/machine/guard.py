@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -16,6 +16,10 @@ StopState = Literal["go", "finish_epoch", "stop"]
 STOP, STOP_NOW = "stop\n", "stop now\n"
 _STATES: tuple[StopState, ...] = ("go", "finish_epoch", "stop")
 _GRACEFUL, _AT_ONCE = 1, 2
+_ANSWERS = {
+    _GRACEFUL: "stopping after this epoch; asked once more: after this optimiser step",
+    _AT_ONCE: "stopping after this optimiser step; asked once more: at once",
+}
 
 
 class StopSignal:
@@ -32,6 +36,7 @@ class StopSignal:
     def __init__(self, stop_file: Path) -> None:
         self._stop_file = stop_file
         self._n_requests = 0
+        self._say: Callable[[str], object] = lambda _text: None
 
     def __call__(self) -> bool:
         """Return whether to stop, sooner or later."""
@@ -59,12 +64,17 @@ class StopSignal:
         if self._n_requests == _AT_ONCE:
             raise KeyboardInterrupt
         self.request()
+        self._say(_ANSWERS[self._n_requests])
 
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
-        self._n_requests = max(self._n_requests, _GRACEFUL)
+        if self._n_requests == 0:
+            self._n_requests = _GRACEFUL
+            self._say(_ANSWERS[_GRACEFUL])
 
     @contextlib.contextmanager
-    def listening(self, *, keep_stop_file: bool = False) -> Iterator[None]:
+    def listening(
+        self, *, keep_stop_file: bool = False, say: Callable[[str], object] = lambda _text: None
+    ) -> Iterator[None]:
         """Catch signals inside the block; a stop file left from before is removed.
 
         SIGHUP stays ignored where it is, as under nohup. Outside the main thread Python cannot
@@ -74,7 +84,10 @@ class StopSignal:
         ----------
         keep_stop_file
             For one worker of several: the file may be meant for all of them.
+        say
+            Takes at once, in the signal's handler, the line that answers a signal.
         """
+        self._say = say
         if not keep_stop_file:
             self._stop_file.unlink(missing_ok=True)
         if threading.current_thread() is not threading.main_thread():

@@ -155,7 +155,10 @@ def run_study(
                 write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
             stop = stop or StopSignal(directory.stop_file)
-            with stop.listening(), telling_rows(on_stopped, prepared, directory, book):
+            with (
+                stop.listening(say=progress.message),
+                telling_rows(on_stopped, prepared, directory, book),
+            ):
                 failures = _make_results(
                     prepared,
                     directory,
@@ -263,7 +266,7 @@ def work_on(
     prepared = prepare(study)
     use_threads(machine)
     stop = StopSignal(directory.stop_file)
-    with stop.listening(keep_stop_file=True):
+    with stop.listening(keep_stop_file=True, say=progress.message):
         return _work(
             partial(
                 Worker,
