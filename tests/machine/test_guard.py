@@ -148,8 +148,9 @@ def test_a_stop_file_asks_while_it_is_there(
 
 
 def test_a_stop_file_that_cannot_be_read_asks(stop: StopSignal, tmp_path: Path) -> None:
-    (tmp_path / "stop").mkdir()
-    assert stop.state() == "finish_epoch"
+    with stop.listening():
+        (tmp_path / "stop").mkdir()
+        assert stop.state() == "finish_epoch"
 
 
 def test_the_stronger_of_file_and_signals_counts(stop: StopSignal, tmp_path: Path) -> None:
@@ -165,6 +166,8 @@ def test_the_stronger_of_file_and_signals_counts(stop: StopSignal, tmp_path: Pat
 
 def test_a_stop_file_of_an_earlier_run_is_removed(stop: StopSignal, tmp_path: Path) -> None:
     (tmp_path / "stop").touch()
+    # A run that is still preparing shows how soon it will stop.
+    assert stop.state() == "go"
     with stop.listening():
         assert not stop()
     assert not (tmp_path / "stop").exists()

@@ -29,13 +29,14 @@ class StopSignal:
     checkpoint. A third *signal* interrupts wherever the program is: what was done since the last
     checkpoint is repeated. SIGINT, SIGTERM and :meth:`request` count alike. A lost connection
     (SIGHUP) is a first request however often it is said, for a shell and the kernel may both say
-    it. A stop file stands for one request, or with the content ``stop now`` for two; a file that is
-    removed again is a request withdrawn.
+    it. Once the run listens, a stop file stands for one request, or with the content ``stop now``
+    for two; a file that is removed again is a request withdrawn.
     """
 
     def __init__(self, stop_file: Path) -> None:
         self._stop_file = stop_file
         self._n_requests = 0
+        self._heeds_file = False
         self._say: Callable[[str], object] = lambda _text: None
 
     def __call__(self) -> bool:
@@ -51,6 +52,8 @@ class StopSignal:
         self._n_requests = min(self._n_requests + 1, _AT_ONCE)
 
     def _filed(self) -> int:
+        if not self._heeds_file:  # one that is there before is left from an earlier run
+            return 0
         try:
             content = self._stop_file.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -90,6 +93,7 @@ class StopSignal:
         self._say = say
         if not keep_stop_file:
             self._stop_file.unlink(missing_ok=True)
+        self._heeds_file = True
         if threading.current_thread() is not threading.main_thread():
             yield
             return
