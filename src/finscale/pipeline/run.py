@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -217,6 +218,9 @@ def _fit_and_report(
     """Run the last stages as far as they are asked for; return the summary if it was written."""
     if not {"fit", "report"} & set(stages):
         return None
+    if "report" in stages and not directory.environment.exists():
+        command = shlex.join(["finscale", "evaluate", str(directory.root)])
+        raise RunDirectoryError(f"{directory.environment}: no such file; {command} writes it")
     if "report" in stages and not directory.data.exists():
         write_inputs(prepared, directory, book, progress)
     basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
@@ -293,6 +297,8 @@ def _work(
     """Work in this process until nothing is left to do; return what failed."""
     machine = prepared.study.machine
     device, name = choose_device(machine), this_worker()
+    if not directory.environment.exists():  # nobody leads
+        write_json_atomic(directory.environment, describe_environment(device, code_hash()))
     with (
         open_storage(prepared.study.storage or directory.storage, should_stop=stop) as storage,
         monitored(machine, directory, device, worker=name, stop=stop, progress=progress) as monitor,
