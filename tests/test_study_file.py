@@ -67,8 +67,9 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         "search.space.learning_rate: low must not be above high",
         "search.space.dropout: got []; tuple should have at least 1 item after validation, not 0",
         (
-            "search.n_trails: unknown setting; allowed here: extremes_first, n_startup_trials, "
-            "n_trials, prune_after_epochs, prune_after_frac, pruner, random_share, sampler, space"
+            "search.n_trails: unknown setting; did you mean 'n_trials'? allowed here: "
+            "extremes_first, n_startup_trials, n_trials, prune_after_epochs, prune_after_frac, "
+            "pruner, random_share, sampler, space"
         ),
         "final.n_seeds: got 2; input should be greater than or equal to 3",
     ]
@@ -80,7 +81,7 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         ("seed: 1", "my.yaml: name: missing; it must be given"),
         (
             "name: a\nnmae: b",
-            "my.yaml: nmae: unknown setting; allowed here: baselines, data, data_",
+            "my.yaml: nmae: unknown setting; did you mean 'name'? allowed here: baselines, data, ",
         ),
         (
             "name: a\ndata: {symbol: QQQ}",
@@ -125,8 +126,18 @@ def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:
         ("name: a\n2018-01-01: x", "my.yaml: not valid YAML (line 2: key datetime.date(2018, 1, "),
         ("name: a\n? [a, b]\n: x", "my.yaml: not valid YAML (line 2: key ['a', 'b'] is not a nam"),
         ("name: a\ntasks: &a [*a]", "my.yaml: a YAML anchor holds itself; write the value out"),
-        ("name: [a", "my.yaml: not valid YAML ("),
-        ("name: !!python/object:os.system x", "my.yaml: not valid YAML (could not determine a"),
+        (
+            "name: a\nladder:\n  budgets: [1K\n  grid: 3",
+            "my.yaml: not valid YAML (line 4: expected ',' or ']', but got ':', while parsing a f",
+        ),
+        ("name: a\nb: c: d", "my.yaml: not valid YAML (line 2: mapping values are not allowed"),
+        ("name: [a\n\n", "my.yaml: not valid YAML (line 3: expected ',' or ']', but got '<stream"),
+        (
+            "name: a\nb: 'c\n",
+            "my.yaml: not valid YAML (line 3: found unexpected end of stream, whi",
+        ),
+        ("name: a\nb: \1", "my.yaml: not valid YAML (line 2: special characters are not allowed)"),
+        ("name: !!python/object:os.system x", "my.yaml: not valid YAML (line 1: could not determ"),
         ("", "my.yaml: holds no settings; see studies/quickstart.yaml for an example"),
         ("- a\n- b", "my.yaml: holds no settings; see studies/quickstart.yaml for an example"),
         (
@@ -196,11 +207,22 @@ def test_overrides_are_yaml_over_the_file(study_file: Path) -> None:
         ("seed=[1", "--set seed=[1: the value is not valid YAML"),
         ("name.x=1", "--set name.x=1: name is a value, it has no setting below it"),
         ("seed='7'", "my.yaml: seed: got '7'; input should be a valid integer"),
-        ("search.n_trial=5", "my.yaml: search.n_trial: unknown setting; allowed here: extremes_f"),
+        ("search.n_trial=5", "my.yaml: search.n_trial: unknown setting; did you mean 'n_trials'? "),
     ],
 )
 def test_a_bad_override_is_refused(study_file: Path, override: str, message: str) -> None:
     assert refusal(study_file, "name: a\n", override).startswith(message)
+
+
+def test_bad_overrides_are_named_with_everything_else(study_file: Path) -> None:
+    message = refusal(study_file, "name: a\nseed: x\n", "nonsense", "seed=[1", "search.n_trials=0")
+    assert message.splitlines() == [
+        "my.yaml: 4 settings are wrong",
+        "  --set nonsense: write it as a.b=value, e.g. search.n_trials=5",
+        "  --set seed=[1: the value is not valid YAML",
+        "  seed: got 'x'; input should be a valid integer",
+        "  search.n_trials: got 0; input should be greater than 0",
+    ]
 
 
 @pytest.mark.parametrize(

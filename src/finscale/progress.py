@@ -73,6 +73,8 @@ class WorkerState:
         Epochs finished, and those its schedule is laid out for.
     validation_loss
         After the last epoch.
+    detail
+        Architecture and recipe, in short.
     """
 
     name: str
@@ -81,6 +83,7 @@ class WorkerState:
     epoch: int = 0
     epochs: int = 0
     validation_loss: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class TextProgress(Progress):
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
+        self._told: dict[str, tuple[str, str]] = {}
 
     def message(self, text: str) -> None:
         """Write the line."""
@@ -208,6 +212,14 @@ class TextProgress(Progress):
     def experiment_failed(self, name: str, reason: str) -> None:
         """Write the reason."""
         self._write(f"{name} FAILED: {reason}")
+
+    def matrix_moved(self, state: MatrixState) -> None:
+        """Write what each worker has begun since this was said last."""
+        for one in state.workers:
+            begun = (one.experiment, one.label)
+            if one.label and self._told.get(one.name) != begun:
+                self._told[one.name] = begun
+                self._write(f"{one.experiment} {one.label}: {one.detail} (worker {one.name})")
 
 
 def describe_outcome(record: Record) -> str:

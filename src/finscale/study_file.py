@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -35,10 +36,14 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     path = Path(path)
     settings = _read_yaml(path)
     _anchor_paths(settings, path.resolve().parent)
+    faults = []
     for override in overrides:
-        _apply_override(settings, override)
+        try:
+            _apply_override(settings, override)
+        except StudyError as error:
+            faults.append(str(error))
     _anchor_paths(settings, Path.cwd())
-    return parse_study(settings, source=str(path))
+    return _validate(settings, str(path), faults)
 
 
 def parse_study(settings: Mapping[str, Any], *, source: str = "study") -> Study:
@@ -48,17 +53,23 @@ def parse_study(settings: Mapping[str, Any], *, source: str = "study") -> Study:
     is the one that ``path`` or ``catalog`` belongs to, or the bundled data. In ``search``,
     ``prune: false`` is ``pruner: none``, and ``prune: true`` says nothing.
     """
+    return _validate(settings, source, ())
+
+
+def _validate(settings: Mapping[str, Any], source: str, bad_overrides: Sequence[str]) -> Study:
+    """Return the study, or say all that is wrong with it and with what was to change it."""
+    lines = list(bad_overrides)
     try:
         # Through JSON, strictly: lists become tuples and texts dates, but "5" is no number.
         text = json.dumps(_spell_out_search(_spell_out_data(settings)), default=str)
-        return Study.model_validate_json(text, strict=True)
+        study = Study.model_validate_json(text, strict=True)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in _root_causes(error.errors(include_url=False))]
-        if len(lines) == 1:
-            raise StudyError(f"{source}: {lines[0]}") from error
-        raise StudyError("\n  ".join([f"{source}: {len(lines)} settings are wrong", *lines])) from (
-            error
-        )
+        lines += [_explain(detail) for detail in _root_causes(error.errors(include_url=False))]
+    if not lines:
+        return study
+    if len(lines) > 1:
+        raise StudyError("\n  ".join([f"{source}: {len(lines)} settings are wrong", *lines]))
+    raise StudyError(lines[0] if bad_overrides else f"{source}: {lines[0]}")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -87,7 +98,19 @@ _StrictLoader.add_implicit_resolver(
 
 
 def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    """Parse YAML; an error is one line that begins with where it is, as «line 3: …»."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise yaml.YAMLError(f"line {line}: {error.reason}") from error
+    except yaml.MarkedYAMLError as error:
+        if error.problem_mark is None:
+            raise
+        place, said = f"line {error.problem_mark.line + 1}", str(error.problem)
+        if error.context_mark is not None:
+            said += f", {error.context} that begins in line {error.context_mark.line + 1}"
+        raise yaml.YAMLError(f"{place}: {said}") from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -98,8 +121,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a text file; give a study file (see studies/)") from error
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(f"{path}: not valid YAML ({reason})") from error
+        raise StudyError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(settings, dict):
         raise StudyError(f"{path}: holds no settings; see studies/quickstart.yaml for an example")
     try:
@@ -210,7 +232,11 @@ def _explain(detail: ErrorDetails) -> str:
             return f"{path}: missing; it must be given"
         return f"{path}: got {context['tag']!r}; choose one of {context['expected_tags']}"
     if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown setting; allowed here: {', '.join(_allowed_keys(place[:-1]))}"
+        allowed = _allowed_keys(place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), allowed, n=1)
+        # Of a name that another source or split knows, it is the name that was meant.
+        hint = f"did you mean {near[0]!r}? " if near and place[-1] not in allowed else ""
+        return f"{path}: unknown setting; {hint}allowed here: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"{path}: missing; it must be given"
     message = detail["msg"].removeprefix("Value error, ")

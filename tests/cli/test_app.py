@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import pytest
-from command_line import CommandLine
+from command_line import COMMAND, CommandLine
 
 from finscale.cli.app import MODULE_OF, commands_of
 
@@ -44,3 +45,14 @@ def test_commands_that_need_no_torch_do_not_load_it(arguments: Sequence[str]) ->
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("arguments", [["features", "list"], ["features", "--help"]])
+def test_a_reader_that_goes_away_is_no_error(arguments: Sequence[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    finished = subprocess.run(
+        [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (finished.returncode, finished.stderr) == (0, "")

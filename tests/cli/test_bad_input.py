@@ -15,7 +15,7 @@ ONE_CELL = {"d_model": [4], "n_layers": [1], "n_heads": [1], "ff_ratio": [2]}
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": (
         {"search.n_trails": 3},
-        "tiny.yaml: search.n_trails: unknown setting; allowed here: extremes_first, n_startup",
+        "tiny.yaml: search.n_trails: unknown setting; did you mean 'n_trials'? allowed here: extr",
     ),
     "wrong type": ({"search.n_trials": "many"}, "tiny.yaml: search.n_trials: got 'many'; "),
     "number as text": ({"seed": "3"}, "tiny.yaml: seed: got '3'; "),

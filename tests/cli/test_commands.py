@@ -113,6 +113,22 @@ def test_a_worker_that_could_do_nothing_is_refused(
     assert raw_records(copied.ledger) == before
 
 
+def test_a_run_that_only_workers_had_is_reported(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    written = copied.environment.read_bytes()
+    copied.environment.unlink()
+    assert fault_of(finscale("report", copied.root)) == (
+        f"{copied.environment}: no such file; finscale evaluate {copied.root} writes it"
+    )
+    assert finscale("worker", copied.root).code == 0
+    kept = copied.environment.read_bytes()
+    assert read_json(copied.environment).keys() == json.loads(written).keys()
+    assert finscale("worker", copied.root).code == 0
+    assert copied.environment.read_bytes() == kept
+    assert finscale("report", copied.root).code == 0
+
+
 def test_settings_can_be_overridden(finscale: CommandLine, tmp_path: Path) -> None:
     finished = finscale(
         *("run", write_study(tmp_path), "--out", "r", "--only", "1.5K_*"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -176,6 +177,25 @@ def test_plain_lines(finished: RunDirectory) -> None:
     assert lines[4] == f"{NAMES[0]} trial 3 failed: nan"
     assert lines[5].startswith(f"{NAMES[0]} seed average: validation skill ")
     assert lines[6:] == [f"{NAMES[0]} FAILED: no luck"]
+
+
+def test_plain_lines_of_several_workers_say_once_what_each_begins() -> None:
+    lines: list[str] = []
+    progress = TextProgress(lines.append)
+
+    def told(*workers: WorkerState) -> list[str]:
+        lines.clear()
+        progress.matrix_moved(MatrixState(2, 0, 8, 0, n_workers=2, workers=workers))
+        return list(lines)
+
+    first = WorkerState("a:7", NAMES[0], "trial 0", 0, 2, detail="4x1x1x16")
+    assert told(first, WorkerState("b:9")) == [f"{NAMES[0]} trial 0: 4x1x1x16 (worker a:7)"]
+    second = WorkerState("b:9", NAMES[0], "trial 1", 0, 2, detail="6x1x1x16")
+    assert told(replace(first, epoch=1), second) == [f"{NAMES[0]} trial 1: 6x1x1x16 (worker b:9)"]
+    assert told(WorkerState("a:7"), second) == []
+    assert told(replace(first, label="trial 2"), second) == [
+        f"{NAMES[0]} trial 2: 4x1x1x16 (worker a:7)"
+    ]
 
 
 def test_watching_is_live_in_a_terminal_and_plain_elsewhere(

@@ -25,7 +25,17 @@ from finscale.rundir import RunDirectory
 from tiny import NAMES, write_study
 
 KEYS = {
-    *("study", "at", "experiments", "queue", "workers", "totals", "machine", "last_error"),
+    *(
+        "study",
+        "at",
+        "experiments",
+        "queue",
+        "queue_fault",
+        "workers",
+        "totals",
+        "machine",
+        "last_error",
+    ),
     *("damaged_lines", "coverage", "stale", "data_problem"),
 }
 
@@ -73,6 +83,11 @@ def test_a_run_that_has_just_begun(finscale: CommandLine, copied: RunDirectory) 
     assert f"order, as in {copied.queue}: {', '.join(NAMES)}\n" in printed
     command = f"finscale run {copied.study} --out {copied.root}"
     assert f"no worker is alive; go on with: {command}\n" in printed
+    copied.queue.write_text("2.5K_h2\n", encoding="utf-8")
+    printed = finscale("status", copied.root).out
+    assert "order, as in" not in printed
+    assert "line 1: no experiment is named '2.5K_h2'; " in printed
+    assert "(order of the matrix)\n" in printed
 
 
 def test_what_is_stale_is_said_once_with_its_reasons(

@@ -55,6 +55,18 @@ def test_signals_ask_then_insist_then_interrupt(
         assert stop.state() == "stop"
 
 
+def test_a_signal_is_answered_at_once_with_what_will_happen(stop: StopSignal) -> None:
+    said: list[str] = []
+    with stop.listening(say=said.append):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+    assert said == [
+        "stopping after this epoch; asked once more: after this optimiser step",
+        "stopping after this optimiser step; asked once more: at once",
+    ]
+
+
 def test_a_key_asks_then_insists_and_never_interrupts(stop: StopSignal) -> None:
     states = []
     for _ in range(4):
@@ -136,8 +148,9 @@ def test_a_stop_file_asks_while_it_is_there(
 
 
 def test_a_stop_file_that_cannot_be_read_asks(stop: StopSignal, tmp_path: Path) -> None:
-    (tmp_path / "stop").mkdir()
-    assert stop.state() == "finish_epoch"
+    with stop.listening():
+        (tmp_path / "stop").mkdir()
+        assert stop.state() == "finish_epoch"
 
 
 def test_the_stronger_of_file_and_signals_counts(stop: StopSignal, tmp_path: Path) -> None:
@@ -153,6 +166,8 @@ def test_the_stronger_of_file_and_signals_counts(stop: StopSignal, tmp_path: Pat
 
 def test_a_stop_file_of_an_earlier_run_is_removed(stop: StopSignal, tmp_path: Path) -> None:
     (tmp_path / "stop").touch()
+    # A run that is still preparing shows how soon it will stop.
+    assert stop.state() == "go"
     with stop.listening():
         assert not stop()
     assert not (tmp_path / "stop").exists()

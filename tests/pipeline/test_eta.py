@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finscale.pipeline.eta import Work, time_left_s, total_s
+from finscale.pipeline.eta import Work, time_left_s, total_s, with_first_trials
 
 
 def work(
@@ -33,6 +33,25 @@ def test_an_experiment_without_trials_is_scaled_by_flops_from_the_nearest() -> N
     # Nearer to the large one as a ratio (4 against 25), though not as a difference.
     between = work(planned=250.0, left=(2, 0))
     assert time_left_s([small, large, between], 1) == [0.0, 0.0, pytest.approx(300.0)]
+
+
+def doing(label: str, epoch: int, passed_s: int) -> dict[str, object]:
+    times = {"run_started_at": "2024-01-01T00:00:00+00:00", "epochs": 30}
+    return times | {"label": label, "epoch": epoch, "at": f"2024-01-01T00:00:{passed_s:02d}+00:00"}
+
+
+def test_first_trials_under_way_are_taken_to_go_on_at_their_pace() -> None:
+    first = work(left=(4, 0))
+    # 10 epochs in 20 s: 60 s for the 30 of the trial. 15 in 50 s: 100 s.
+    known = with_first_trials(
+        first, [doing("trial 0 (extreme)", 10, 20), doing("trial 1", 15, 50)], 1
+    )
+    assert time_left_s([known], 2) == [pytest.approx(4 * 80.0 / 2)]
+    assert with_first_trials(first, [doing("trial 0", 10, 20)], 3).trials_s == [180.0]
+    for nothing in (doing("trial 0", 0, 5), doing("trial 0", 3, 0), doing("seed 0", 3, 9)):
+        assert with_first_trials(first, [nothing], 1) == first
+    measured = work(10.0, measured=100.0, left=(1, 0))
+    assert with_first_trials(measured, [doing("trial 1", 10, 20)], 1) == measured
 
 
 def test_nothing_measured_is_unknown_and_nothing_left_is_nothing() -> None:

@@ -245,6 +245,24 @@ def test_a_worker_says_what_it_does_and_that_it_left(copied: RunDirectory) -> No
     assert (worker["alive"], worker["label"]) == (False, None)
 
 
+def test_the_first_trial_starts_its_experiment(copied: RunDirectory) -> None:
+    copied.ledger.path.unlink()
+    with WorkerStatus(copied.workers, this_worker()) as said:
+        said.run_started(RunStart(NAMES[1], "trial 0", "8x1x1x16", epochs=9))
+        assert [one.state for one in look(copied).experiments] == ["waiting", "started"]
+    assert [one.state for one in look(copied).experiments] == ["waiting", "waiting"]
+
+
+def test_a_wrong_order_is_said_and_is_not_the_order(copied: RunDirectory) -> None:
+    copied.ledger.path.unlink()
+    copied.queue.write_text(f"{NAMES[1]}\nnonsense\n", encoding="utf-8")
+    found = look(copied)
+    assert found.queue == NAMES
+    assert found.queue_fault.startswith(f"{copied.queue}: line 2: no experiment is named 'nonsen")
+    copied.queue.write_text(f"{NAMES[1]}\n", encoding="utf-8")
+    assert (look(copied).queue, look(copied).queue_fault) == (NAMES[::-1], "")
+
+
 @pytest.mark.parametrize(
     ("worker", "at", "alive"),
     [

@@ -21,7 +21,7 @@ from finscale.pipeline.supplementary import (
     train_listed,
     train_supplementary,
 )
-from finscale.progress import describe_outcome
+from finscale.progress import TextProgress, describe_outcome
 from finscale.records import SupplementaryRecord, supplementary_runs
 from finscale.rundir import RunDirectory
 from finscale.scaling.ledger import count_test_scorings
@@ -75,6 +75,19 @@ def test_a_run_is_recorded_with_its_built_count_and_curve(directory: RunDirector
     assert record.experiment == NAME
     assert shape.n_features == 25
     assert book_of(directory).current == [record]
+
+
+def test_a_count_outside_the_budget_is_said_once(directory: RunDirectory) -> None:
+    lines: list[str] = []
+    run = run_in(directory, progress=TextProgress(lines.append))
+    inside = run.experiment.architectures[0]
+    for architecture, n_seeds in ((inside, 1), (Architecture(4, 1, 1, 8), 1), (OUTSIDE, 2)):
+        train_supplementary(run, architecture, RECIPE, n_seeds, book_of(directory))
+    keeps = "the search keeps within 25% of it"
+    assert [line for line in lines if "the search keeps" in line] == [
+        f"{NAME}: 4x1x1x8 has 1,233 parameters, 51% below the budget; {keeps}",
+        f"{NAME}: 16x2x2x24 has 8,161 parameters, 226% above the budget; {keeps}",
+    ]
 
 
 def test_the_recorded_loss_is_that_of_the_kept_weights(directory: RunDirectory) -> None:

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from finscale.errors import StopRequestedError
 from finscale.models.cost import count_parameters, peak_memory_bytes
+from finscale.progress import TextProgress
 from finscale.records import TrialRecord
 from finscale.search import experiment_run, worker
 from finscale.search.experiment_run import ExperimentRun
@@ -23,7 +24,7 @@ from finscale.search.storage import open_storage
 from finscale.search.worker import Search, open_search
 from finscale.training.loop import DivergedError
 from finscale.training.recipe import TrainingJob
-from tiny import outcome_of, tiny_prepared, tiny_run
+from tiny import NAMES, outcome_of, tiny_prepared, tiny_run
 
 N_TRIALS = 6
 CHANGES = {
@@ -432,9 +433,14 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(
         return record
 
     monkeypatch.setattr(experiment_run.train.__globals__["TrainingRun"], "epoch", counted)
-    resumed = tiny_run(tmp_path, CHANGES)
+    lines: list[str] = []
+    resumed = tiny_run(tmp_path, CHANGES, progress=TextProgress(lines.append))
     assert outcomes(run_search(resumed, tmp_path / "search.db")) == outcomes(whole)
     assert epochs[0] == 2
+    assert lines[0].startswith(f"{NAMES[1]} trial 0 ")
+    n_epochs = whole[0].recipe["epochs"]
+    assert lines[1] == f"{NAMES[1]} goes on with epoch 2 of {n_epochs}"
+    assert sum("goes on" in line for line in lines) == 1
 
 
 def test_a_lost_storage_is_restored_from_the_ledger(

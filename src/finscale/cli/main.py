@@ -24,6 +24,11 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; everything finished is kept", 130)
+    except SystemExit as left:
+        # Click leaves with 1 where the reader of a pipe went away, which is no failure.
+        if isinstance(left.__context__, BrokenPipeError):
+            sys.exit(0)
+        raise
     except OSError as error:
         if is_lost(error):
             # The reader went away (| head), or the terminal did. Nothing is left to say it to.

@@ -82,6 +82,9 @@ def _total(status: RunStatus) -> str:
 
 
 def _queue(status: RunStatus, directory: RunDirectory) -> list[str]:
+    if status.queue_fault:
+        order = "order as it was" if status.n_alive else "order of the matrix"
+        return [f"{status.queue_fault} ({order})"]
     if len(status.queue) < 2:
         return []
     return [f"order, as in {directory.queue}: {named(status.queue)}"]

@@ -25,8 +25,11 @@ class LossyStream:
         return self._stream.encoding
 
     def write(self, text: str) -> int:
-        """Write at once, or not at all."""
-        with contextlib.suppress(OSError):
+        """Write at once, or not at all.
+
+        The answer to a signal that came while a line was being written is a RuntimeError of Python.
+        """
+        with contextlib.suppress(OSError, RuntimeError):
             self._stream.write(text)
             self._stream.flush()
         return len(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -16,6 +16,10 @@ StopState = Literal["go", "finish_epoch", "stop"]
 STOP, STOP_NOW = "stop\n", "stop now\n"
 _STATES: tuple[StopState, ...] = ("go", "finish_epoch", "stop")
 _GRACEFUL, _AT_ONCE = 1, 2
+_ANSWERS = {
+    _GRACEFUL: "stopping after this epoch; asked once more: after this optimiser step",
+    _AT_ONCE: "stopping after this optimiser step; asked once more: at once",
+}
 
 
 class StopSignal:
@@ -25,13 +29,15 @@ class StopSignal:
     checkpoint. A third *signal* interrupts wherever the program is: what was done since the last
     checkpoint is repeated. SIGINT, SIGTERM and :meth:`request` count alike. A lost connection
     (SIGHUP) is a first request however often it is said, for a shell and the kernel may both say
-    it. A stop file stands for one request, or with the content ``stop now`` for two; a file that is
-    removed again is a request withdrawn.
+    it. Once the run listens, a stop file stands for one request, or with the content ``stop now``
+    for two; a file that is removed again is a request withdrawn.
     """
 
     def __init__(self, stop_file: Path) -> None:
         self._stop_file = stop_file
         self._n_requests = 0
+        self._heeds_file = False
+        self._say: Callable[[str], object] = lambda _text: None
 
     def __call__(self) -> bool:
         """Return whether to stop, sooner or later."""
@@ -46,6 +52,8 @@ class StopSignal:
         self._n_requests = min(self._n_requests + 1, _AT_ONCE)
 
     def _filed(self) -> int:
+        if not self._heeds_file:  # one that is there before is left from an earlier run
+            return 0
         try:
             content = self._stop_file.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -59,12 +67,17 @@ class StopSignal:
         if self._n_requests == _AT_ONCE:
             raise KeyboardInterrupt
         self.request()
+        self._say(_ANSWERS[self._n_requests])
 
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
-        self._n_requests = max(self._n_requests, _GRACEFUL)
+        if self._n_requests == 0:
+            self._n_requests = _GRACEFUL
+            self._say(_ANSWERS[_GRACEFUL])
 
     @contextlib.contextmanager
-    def listening(self, *, keep_stop_file: bool = False) -> Iterator[None]:
+    def listening(
+        self, *, keep_stop_file: bool = False, say: Callable[[str], object] = lambda _text: None
+    ) -> Iterator[None]:
         """Catch signals inside the block; a stop file left from before is removed.
 
         SIGHUP stays ignored where it is, as under nohup. Outside the main thread Python cannot
@@ -74,9 +87,13 @@ class StopSignal:
         ----------
         keep_stop_file
             For one worker of several: the file may be meant for all of them.
+        say
+            Takes at once, in the signal's handler, the line that answers a signal.
         """
+        self._say = say
         if not keep_stop_file:
             self._stop_file.unlink(missing_ok=True)
+        self._heeds_file = True
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from finscale.experiments import Experiment
 from finscale.models.architecture import Architecture
@@ -75,6 +77,24 @@ def work_of(study: Study, experiment: Experiment, records: Sequence[Record], n_t
     )
 
 
+def with_first_trials(work: Work, workers: Sequence[Mapping[str, Any]], n_folds: int) -> Work:
+    """Return work whose first trials are under way with what they will take at their pace.
+
+    Parameters
+    ----------
+    workers
+        What those say of themselves that are at the experiment's runs.
+    """
+    trials_s = [
+        n_folds * passed_s * one["epochs"] / one["epoch"]
+        for one in workers
+        if one["epoch"] and one["label"].startswith("trial") and (passed_s := _passed_s(one)) > 0
+    ]
+    if work.trials_s or not trials_s:
+        return work
+    return replace(work, trials_s=trials_s, measured_flops=work.planned_flops)
+
+
 def time_left_s(works: Sequence[Work], n_workers: int) -> list[float | None]:
     """Estimate the wall-clock time that each experiment will still take; None where unknown.
 
@@ -122,6 +142,12 @@ def _trial_s(work: Work, measured: Sequence[Work]) -> float | None:
         return None
     nearest = min(measured, key=lambda one: abs(math.log(one.measured_flops / work.planned_flops)))
     return _mean(nearest.trials_s) * work.planned_flops / nearest.measured_flops
+
+
+def _passed_s(worker: Mapping[str, Any]) -> float:
+    """Return how long a worker has been at its run, when it last said how far it is."""
+    begun, said = worker["run_started_at"], worker["at"]
+    return (dt.datetime.fromisoformat(said) - dt.datetime.fromisoformat(begun)).total_seconds()
 
 
 def _mean(values: Sequence[float]) -> float:

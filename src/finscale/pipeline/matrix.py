@@ -147,6 +147,7 @@ def _workers(directory: Path, since: str) -> list[WorkerState]:
             epoch=one.get("epoch") or 0,
             epochs=one.get("epochs") or 0,
             validation_loss=one.get("validation_loss"),
+            detail=one.get("detail") or "",
         )
         for one in sorted(said, key=lambda one: (one["started_at"], one["worker"]))
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -155,7 +156,10 @@ def run_study(
                 write_queue(directory.queue, queue or names)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
             stop = stop or StopSignal(directory.stop_file)
-            with stop.listening(), telling_rows(on_stopped, prepared, directory, book):
+            with (
+                stop.listening(say=progress.message),
+                telling_rows(on_stopped, prepared, directory, book),
+            ):
                 failures = _make_results(
                     prepared,
                     directory,
@@ -214,6 +218,9 @@ def _fit_and_report(
     """Run the last stages as far as they are asked for; return the summary if it was written."""
     if not {"fit", "report"} & set(stages):
         return None
+    if "report" in stages and not directory.environment.exists():
+        command = shlex.join(["finscale", "evaluate", str(directory.root)])
+        raise RunDirectoryError(f"{directory.environment}: no such file; {command} writes it")
     if "report" in stages and not directory.data.exists():
         write_inputs(prepared, directory, book, progress)
     basis = prepared.basis(prepared.describe_data()) if book.stale() else {}
@@ -263,7 +270,7 @@ def work_on(
     prepared = prepare(study)
     use_threads(machine)
     stop = StopSignal(directory.stop_file)
-    with stop.listening(keep_stop_file=True):
+    with stop.listening(keep_stop_file=True, say=progress.message):
         return _work(
             partial(
                 Worker,
@@ -290,6 +297,8 @@ def _work(
     """Work in this process until nothing is left to do; return what failed."""
     machine = prepared.study.machine
     device, name = choose_device(machine), this_worker()
+    if not directory.environment.exists():  # nobody leads
+        write_json_atomic(directory.environment, describe_environment(device, code_hash()))
     with (
         open_storage(prepared.study.storage or directory.storage, should_stop=stop) as storage,
         monitored(machine, directory, device, worker=name, stop=stop, progress=progress) as monitor,

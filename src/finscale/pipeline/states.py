@@ -11,7 +11,13 @@ State = Literal["done", "started", "waiting", "failed", "stale"]
 
 
 def state_of(
-    name: str, book: RecordBook, *, n_trials: int, is_stale: bool, has_failed: bool
+    name: str,
+    book: RecordBook,
+    *,
+    n_trials: int,
+    is_stale: bool,
+    has_failed: bool,
+    is_worked_on: bool = False,
 ) -> State:
     """Return an experiment's state by its current records.
 
@@ -23,6 +29,8 @@ def state_of(
         Whether it has records and none of them is current.
     has_failed
         Whether it failed when it was last run, which is said before anything else.
+    is_worked_on
+        Whether a worker is at one of its runs.
     """
     if has_failed:
         return "failed"
@@ -32,4 +40,4 @@ def state_of(
     scored = any(isinstance(r, EnsembleRecord) and r.experiment == name for r in book.current)
     if scored and n_done >= n_trials:
         return "done"
-    return "started" if n_done else "waiting"
+    return "started" if n_done or is_worked_on else "waiting"

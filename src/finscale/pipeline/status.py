@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from finscale.errors import StudyError
 from finscale.experiments import plan_experiments
 from finscale.files import utc_now
 from finscale.pipeline.basis import explain
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.changes import Change
-from finscale.pipeline.eta import time_left_s, total_s, work_of
+from finscale.pipeline.eta import time_left_s, total_s, with_first_trials, work_of
 from finscale.pipeline.failures import read_failures
 from finscale.pipeline.machine_log import last_reading
-from finscale.pipeline.queue import read_queue
+from finscale.pipeline.queue import parse_queue
 from finscale.pipeline.states import state_of
 from finscale.pipeline.today import Today, look_at_today
 from finscale.pipeline.worker_status import read_worker_status
@@ -70,6 +71,9 @@ class RunStatus:
         In the order of the matrix.
     queue
         Names of the experiments that are not done, in the order in which they are run.
+    queue_fault
+        What is wrong with the file of that order; empty if nothing is. A run under way keeps the
+        order that it had, and ``queue`` is that of the matrix, as a new one would take.
     workers
         As `finscale.pipeline.worker_status.read_worker_status` returns them.
     time_left_s
@@ -92,6 +96,7 @@ class RunStatus:
     at: str
     experiments: tuple[ExperimentState, ...]
     queue: tuple[str, ...]
+    queue_fault: str
     workers: tuple[dict[str, Any], ...]
     time_left_s: float | None
     machine: dict[str, Any] | None
@@ -136,6 +141,7 @@ class RunStatus:
             "at": self.at,
             "experiments": [one.as_dict() for one in self.experiments],
             "queue": list(self.queue),
+            "queue_fault": self.queue_fault,
             "workers": list(self.workers),
             "totals": self.totals,
             "machine": self.machine,
@@ -180,8 +186,20 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
     }
     failures = read_failures(directory, experiments)
     found = {one.name: [r for r in book.current if r.experiment == one.name] for one in experiments}
+    doing = {
+        one.name: [
+            worker
+            for worker in workers
+            if worker["alive"] is not False and worker["label"] and worker["experiment"] == one.name
+        ]
+        for one in experiments
+    }
     works = {
-        one.name: work_of(study, one, found[one.name], today.n_train.get(one.cell_name, 1))
+        one.name: with_first_trials(
+            work_of(study, one, found[one.name], today.n_train.get(one.cell_name, 1)),
+            doing[one.name],
+            study.split.n_folds,
+        )
         for one in experiments
         if one.name not in failures
     }
@@ -194,19 +212,18 @@ def run_status(study: Study, run_dir: Path, today: Today | None = None) -> RunSt
             changes=stale.get(name, ()),
             failure=failures.get(name),
             left_s=times.get(name),
+            is_worked_on=bool(doing[name]),
         )
         for name in found
     )
+    queue, queue_fault = _queue(directory, list(found))
     done = {one.name for one in states if one.state == "done"}
     return RunStatus(
         study=study.name,
         at=utc_now(),
         experiments=states,
-        queue=tuple(
-            name
-            for name in read_queue(directory.queue, [one.name for one in experiments])
-            if name not in done
-        ),
+        queue=tuple(name for name in queue if name not in done),
+        queue_fault=queue_fault,
         workers=workers,
         time_left_s=total_s(list(times.values())),
         machine=last_reading(directory.machine_logs()),
@@ -232,6 +249,7 @@ def _state(
     changes: Sequence[Change],
     failure: Mapping[str, str] | None,
     left_s: float | None,
+    is_worked_on: bool,
 ) -> ExperimentState:
     trials, best = book.trials(name), book.best_trial(name)
     own = [record for record in book.current if record.experiment == name]
@@ -246,6 +264,7 @@ def _state(
             n_trials=study.search.n_trials,
             is_stale=bool(changes),
             has_failed=failure is not None,
+            is_worked_on=is_worked_on,
         ),
         n_trials_done=len(trials),
         n_trials=study.search.n_trials,
@@ -255,6 +274,14 @@ def _state(
         time_left_s=left_s,
         note=note,
     )
+
+
+def _queue(directory: RunDirectory, names: list[str]) -> tuple[list[str], str]:
+    """Return the order of the experiments, and what is wrong with the file that has it."""
+    try:
+        return parse_queue(directory.queue, names), ""
+    except StudyError as error:
+        return names, str(error)
 
 
 def _last_error(

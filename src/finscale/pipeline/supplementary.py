@@ -21,7 +21,7 @@ from finscale.evaluation.outcomes import base_loss, to_probabilities
 from finscale.experiments import Experiment
 from finscale.files import hash_json
 from finscale.models.architecture import Architecture
-from finscale.models.cost import training_flops_per_sample
+from finscale.models.cost import count_parameters, training_flops_per_sample
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.finals import BATCH_FIELDS
 from finscale.pipeline.scoring import SCORED_PARTS, score_parts
@@ -144,7 +144,9 @@ def train_supplementary(
             continue
         if run.should_stop():
             raise StopRequestedError("stopped on request")
-        windows = windows or run.windows()
+        if windows is None:
+            windows = run.windows()
+            _say_how_far_from_budget(run, architecture)
         seed = derive_seed(run.study.seed, run.experiment.name, "supplementary", index)
         job, problem = run.job_to_record(architecture, recipe, seed)
         record = _train_one(run, name, job, windows, asked, problem=problem)
@@ -156,6 +158,20 @@ def train_supplementary(
                 run.progress.run_finished(record)
         records.append(record)
     return records
+
+
+def _say_how_far_from_budget(run: ExperimentRun, architecture: Architecture) -> None:
+    budget, tolerance_frac = run.experiment.budget, run.study.ladder.tolerance_frac
+    low, high = budget.bounds(tolerance_frac)
+    n_parameters = count_parameters(architecture, run.experiment.shape)
+    if low <= n_parameters <= high:
+        return
+    away = n_parameters / budget.n_parameters - 1.0
+    run.progress.message(
+        f"{run.experiment.name}: {architecture.label} has {n_parameters:,} parameters, "
+        f"{abs(away):.0%} {'above' if away > 0 else 'below'} the budget; the search keeps within "
+        f"{tolerance_frac:.0%} of it"
+    )
 
 
 def _earlier_recipe(

@@ -140,6 +140,7 @@ class ExperimentRun:
         batching = job.batching
         n_values = batching.micro_batch * job.shape.n_patches * job.architecture.d_model
         n_threads = use_threads(self.study.machine, n_values)
+        place = _Place(self, job, on_epoch, is_resumed=checkpoint.exists())
         with contextlib.ExitStack() as stack:
             if self.sampler is not None:
                 workload = Workload(
@@ -156,9 +157,9 @@ class ExperimentRun:
                 windows,
                 split or self.data.split,
                 job,
-                on_epoch=on_epoch,
+                on_epoch=place.on_epoch,
                 should_stop=self.should_stop,
-                may_go_on=self.control,
+                may_go_on=place.may_go_on,
                 checkpoint=checkpoint,
             )
 
@@ -204,6 +205,34 @@ class ExperimentRun:
             code_version=self.code_version,
             created_at=utc_now(),
         ).model_dump()
+
+
+class _Place:
+    """Says where a run goes on that was left: it tells its earlier epochs before any step."""
+
+    def __init__(
+        self,
+        run: ExperimentRun,
+        job: TrainingJob,
+        on_epoch: Callable[[EpochRecord], None],
+        *,
+        is_resumed: bool,
+    ) -> None:
+        self._run, self._job, self._on_epoch = run, job, on_epoch
+        self._is_to_say, self._n_epochs = is_resumed, 0
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._n_epochs = record.epoch
+        self._on_epoch(record)
+
+    def may_go_on(self) -> GoOn:
+        if self._is_to_say:
+            self._is_to_say = False
+            self._run.progress.message(
+                f"{self._run.experiment.name} goes on with epoch {self._n_epochs + 1} of "
+                f"{self._job.recipe.epochs}"
+            )
+        return self._run.control()
 
 
 def model_fields(job: TrainingJob) -> dict[str, Any]:
