@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from finscale.evaluation.bootstrap import FloatArray, IntArray, Resampling
 from finscale.evaluation.estimate import Estimate
+from finscale.evaluation.multiplicity import rejects
 
 # Two models whose losses differ by rounding alone are one model.
 _SAME_LOSS = 1e-12
@@ -196,7 +197,8 @@ def model_confidence_set(losses: Sequence[RowLosses], resampling: Resampling) ->
     )
     p_of = {distinct[model]: p for model, p in steps.items()}
     p_values = {one.model: p_of[twin] for one, twin in zip(losses, twin_M, strict=True)}
-    included = tuple(name for name, p in p_values.items() if p > 1.0 - resampling.confidence)
+    level = 1.0 - resampling.confidence
+    included = tuple(name for name, p in p_values.items() if not rejects(p, level))
     return ConfidenceSet(resampling.confidence, included, p_values)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from finscale.evaluation.multiplicity import rejects
 from finscale.report.tables import NOTHING, Table, number, signed
 from finscale.report.theme import display
 
@@ -146,7 +147,7 @@ def _claims(evidence: Item) -> tuple[str, ...]:
     """Say what the comparisons allow, in sentences."""
     claims = []
     for one in evidence["superior_ability"]:
-        beaten = one["p_value"] < 1.0 - evidence["confidence"]
+        beaten = rejects(one["p_value"], 1.0 - evidence["confidence"])
         said = "at least one budget beats" if beaten else "no budget is shown to beat"
         claims.append(
             f"Superior predictive ability (Hansen 2005): {said} {display(one['benchmark'])}, "
