@@ -120,6 +120,8 @@ def test_backtests_are_last_and_say_what_they_assume(section):
     assert section.economics.rows[0][0] == "buy and hold"
     assert section.trading_note.startswith("Never the headline")
     assert "at the same close, 5 basis points" in section.trading_note
+    assert "best of 11 strategies without skill: 5 models" in section.trading_note
+    assert "under 2 rules each, and buy and hold" in section.trading_note
 
 
 def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):

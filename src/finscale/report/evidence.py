@@ -336,13 +336,18 @@ def _note(evidence: Item) -> str:
 def _trading_note(evidence: Item) -> str:
     if evidence["economics"] is None:
         return ""
-    trading = evidence["economics"]["trading"]
+    economics = evidence["economics"]
+    trading = economics["trading"]
+    n_models = (economics["n_strategies"] - 1) // economics["n_rules"]
     when = "the same close" if trading["lag"] == 0 else f"a close {trading['lag']} later"
     return (
         f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
         f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
         f"deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
-        f"best of {trading['n_trials']} strategies without skill."
+        f"best of {economics['n_strategies']:,} strategies without skill: {n_models:,} models (every "
+        f"trial of the searches here, and the baselines) under {economics['n_rules']} rules each, "
+        "and buy and hold. Strategies that resemble each other count in full, which makes it lower "
+        "than it is."
     )
 
 
