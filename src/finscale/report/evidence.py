@@ -343,11 +343,11 @@ def _trading_note(evidence: Item) -> str:
     return (
         f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
         f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
-        f"deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
-        f"best of {economics['n_strategies']:,} strategies without skill: {n_models:,} models (every "
-        f"trial of the searches here, and the baselines) under {economics['n_rules']} rules each, "
-        "and buy and hold. Strategies that resemble each other count in full, which makes it lower "
-        "than it is."
+        "deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
+        f"best of {economics['n_strategies']:,} strategies without skill: {n_models:,} models "
+        "(every trial of the searches here, and the baselines) under "
+        f"{economics['n_rules']} rules each, and buy and hold. Strategies that resemble each other "
+        "count in full, so the probability is too low rather than too high."
     )
 
 
