@@ -149,6 +149,21 @@ def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:
     assert "90% adaptive conformal" in page
 
 
+def test_the_page_shows_the_comparisons_of_both_tasks(run: RunDirectory) -> None:
+    compared = read_json(run.evidence)[CELL]
+    assert (compared["budgets"], compared["baselines"]) == (
+        ["2.5K"],
+        ["base_rate", "logistic_volatility"],
+    )
+    assert compared["correction"]["n_tried"] == 2
+    section = run.report.read_text(encoding="utf-8").partition(f'<section id="{CELL}">')[2]
+    section = section.partition("</section>")[0]
+    assert section.count("Comparisons on the same rows") == 1
+    assert '<th class="num">less logistic volatility</th>' in section
+    for one in ("Superior predictive ability", "Model confidence set", "2 experiments were tried"):
+        assert one in section
+
+
 def test_the_binary_task_is_kept_as_ever(run: RunDirectory) -> None:
     frame = read_predictions(run.experiment("2.5K_h1_threshold_1pct").predictions)
     assert frame["probability"].is_between(0, 1).all()

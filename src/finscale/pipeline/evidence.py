@@ -14,7 +14,6 @@ from finscale.evaluation.economics import Trading
 from finscale.evaluation.estimate import plain
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.walk_forward import PeriodScore, summarise_walk_forward
-from finscale.files import write_json_atomic
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.walk_forward import blocks_of
@@ -40,7 +39,7 @@ def draw_evidence(
     book: RecordBook,
     predictions: Mapping[str, pl.DataFrame],
 ) -> dict[str, Any]:
-    """Draw the evidence on every cell that has predictions, and write ``evidence.json``.
+    """Draw the evidence on every cell that has predictions.
 
     Returns
     -------
@@ -70,7 +69,6 @@ def draw_evidence(
         settings = _settings(prepared, book, name, n_baselines=len(present - set(budgets)))
         drawn = cell_evidence(inputs, settings).as_dict()
         found[name] = drawn | {"walk_forward": _walked(prepared, directory, book, name)}
-    write_json_atomic(directory.evidence, found)
     return found
 
 

@@ -15,7 +15,7 @@ from finscale.evaluation.metrics import skill
 from finscale.imported.fit import fit_imported, results, scored_loss
 from finscale.imported.record import ImportedLine, ImportedRecord
 from finscale.report.search_figures import loss_range
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.tables import NOTHING, Table, fitted_text, number, signed
 from finscale.report.theme import (
     BLUE,
     GREEN,
@@ -287,7 +287,7 @@ def law_table(fits: Mapping[str, Mapping[str, Any]]) -> Table:
             (
                 cell,
                 law["formula"],
-                ", ".join(f"{k} = {v:.4g}" for k, v in law["parameters"].items()).replace("-", "−"),
+                fitted_text(law["parameters"]),
                 number(delta[law["law"]], digits=1),
             )
             for law in fit["comparison"]["fits"]

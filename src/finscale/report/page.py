@@ -67,7 +67,9 @@ class ReportInput:
     scaling
         Of `finscale.scaling.ledger.judge_cells`.
     evidence
-        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`.
+        Cell name to `finscale.evaluation.evidence.Evidence.as_dict`, of binary tasks.
+    return_comparisons
+        Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns.
     axes
         Of `finscale.scaling.axis_laws.axis_laws`.
     surfaces
@@ -96,6 +98,7 @@ class ReportInput:
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    return_comparisons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     axes: Sequence[Mapping[str, Any]] = ()
     surfaces: Sequence[Mapping[str, Any]] = ()
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
@@ -207,7 +210,9 @@ def _section(
         "by_symbol": _by_symbol(report, cell),
         "winners": tables.winner_table(cell),
         "truth": describe_truth(report.summary, cell["cell"]),
-        "returns": describe_return_cell(report.summary, cell["cell"]),
+        "returns": describe_return_cell(
+            report.summary, cell["cell"], report.return_comparisons.get(cell["cell"])
+        ),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
         "evidence": _evidence(report, cell),

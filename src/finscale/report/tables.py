@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from finscale.report.theme import display
 from finscale.scaling.laws import find_law, short_name
 from finscale.scaling.ledger import BASE_RATE, PARTS
 from finscale.study import DataSize
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 COLLAPSED_MARK = "†"
 NOTHING = "–"
@@ -219,9 +219,7 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                 (
                     part,
                     fit["formula"],
-                    ", ".join(f"{k} = {v:.4g}" for k, v in fit["parameters"].items()).replace(
-                        "-", "−"
-                    ),
+                    fitted_text(fit["parameters"]),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
                     _left_out(verdict["extrapolation"], fit["law"]),
                     AT_BOUND if bounded else _interval(interval and interval["alpha"]),
@@ -301,20 +299,46 @@ def final_table(summary: Mapping[str, Any]) -> Table:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """Format a signed number with a true minus sign."""
-    return NOTHING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """Format a number with its sign, or a dash where it is undefined."""
+    return NOTHING if value is None else true_minus(f"{value:+.{digits}f}")
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """Format a number, or a dash where it is undefined."""
-    return NOTHING if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return NOTHING if value is None else true_minus(f"{value:.{digits}f}")
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Format a fraction in per cent."""
+    return true_minus(f"{100 * value:.{digits}f}%")
+
+
+def estimate_text(estimate: Mapping[str, Any] | None, digits: int, *, sign: bool = False) -> str:
+    """Format an estimate with its interval, as far as they are defined."""
+    show = signed if sign else number
+    return with_interval(estimate, lambda value: show(value, digits=digits))
+
+
+def with_interval(estimate: Mapping[str, Any] | None, show: Callable[[float], str]) -> str:
+    """Format an estimate and the ends of its interval, as far as they are defined."""
+    if estimate is None or estimate["value"] is None:
+        return NOTHING
+    if estimate["low"] is None or estimate["high"] is None:
+        return show(estimate["value"])
+    value, low, high = (show(estimate[end]) for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def fitted_text(parameters: Mapping[str, float]) -> str:
+    """Format the parameters of a law."""
+    return true_minus(", ".join(f"{name} = {value:.4g}" for name, value in parameters.items()))
 
 
 def _interval(interval: Mapping[str, float] | None) -> str:
     if not interval:
         return NOTHING
     estimate, low, high = (f"{interval[k]:.3g}" for k in ("estimate", "low", "high"))
-    return f"{estimate} ({low} to {high})".replace("-", "−")
+    return true_minus(f"{estimate} ({low} to {high})")
 
 
 def _size_range(sizes: Sequence[int | None]) -> str:
