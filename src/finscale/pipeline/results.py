@@ -16,7 +16,8 @@ from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.returns import compare_return_cells, describe_returns
 from finscale.pipeline.selection import Selection
-from finscale.report.page import ReportInput, render_report
+from finscale.report.inputs import ReportInput
+from finscale.report.page import render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
 from finscale.scaling.axes import COLUMNS, point_rows
