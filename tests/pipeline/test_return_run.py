@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -147,6 +148,14 @@ def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:
     page = run.report.read_text(encoding="utf-8")
     assert page.count("Forecasts of the return, on test") == 1
     assert "90% adaptive conformal" in page
+
+
+def test_the_navigation_names_every_section_in_its_order(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert {"axes", "supplementary", CELL} <= set(sections)
+    assert re.findall(r'href="#([^"]+)"', nav) == sections
 
 
 def test_the_page_shows_the_comparisons_of_both_tasks(run: RunDirectory) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from finscale.evaluation.multiplicity import rejects
-from finscale.report.tables import NOTHING, Table, estimate_text, number
+from finscale.report.numbers import NOTHING, estimate_text, number
+from finscale.report.tables import Table
 from finscale.report.theme import display
 
 Item = Mapping[str, Any]

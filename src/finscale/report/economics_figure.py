@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from finscale.report.numbers import number
 from finscale.report.theme import BLUE, GREY, ORANGE, display, dress, round_ticks
 from finscale.units import count_text, flops_text
 
@@ -87,8 +88,11 @@ def _budgets(
         mode="markers",
         marker={"symbol": "diamond", "size": 9, "color": BLUE},
         name="budget, averaged forecast",
-        text=list(names),
-        hovertemplate="%{text}: %{y:.2f}<extra></extra>",
+        text=[
+            f"{name}: {number(one['value'], digits=2)}"
+            for name, one in zip(names, estimates, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
         legendgroup="budgets",
         showlegend=shown,
     )

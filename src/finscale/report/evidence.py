@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from finscale.report.comparisons import claims, difference_table
-from finscale.report.tables import NOTHING, Table, estimate_text, number, percent, signed
+from finscale.report.numbers import NOTHING, estimate_text, number, percent, signed
+from finscale.report.tables import Table
 from finscale.report.theme import display
 
 Item = Mapping[str, Any]

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from finscale.report.band import law_band
+from finscale.report.numbers import signed
 from finscale.report.reliability import (
     reliability_diagram,
     reliability_on_test,
@@ -196,7 +197,9 @@ def skill_dots(cell: Mapping[str, Any]) -> go.Figure:
                     mode="markers",
                     name=name,
                     marker=marker,
-                    hovertemplate=f"%{{y}}, {name}<br>skill %{{x:+.4f}}<extra></extra>",
+                    # Plotly writes the signs of ticks as minus signs, those of hover texts not.
+                    text=[signed(value, 4) for _, value in values],
+                    hovertemplate=f"%{{y}}, {name}<br>skill %{{text}}<extra></extra>",
                 ),
                 row=1,
                 col=column,

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 from finscale.evaluation.metrics import skill
 from finscale.imported.fit import fit_imported, results, scored_loss
 from finscale.imported.record import ImportedLine, ImportedRecord
+from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.search_figures import loss_range
-from finscale.report.tables import NOTHING, Table, fitted_text, number, signed
+from finscale.report.tables import Table
 from finscale.report.theme import (
     BLUE,
     GREEN,

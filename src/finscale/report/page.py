@@ -22,12 +22,14 @@ from finscale.report.effort import axes_table, effort_note, effort_table, surfac
 from finscale.report.evidence import EvidenceSection, evidence_section
 from finscale.report.imported import imported_section
 from finscale.report.inputs import ReportInput
+from finscale.report.numbers import signed
 from finscale.report.plots import cell_plots, data_size_plot, imported_plots, price_plots
 from finscale.report.returns import describe_return_cell
 from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.report.truth import describe_truth
 from finscale.scaling.ledger import by_cell
+from finscale.units import true_minus
 
 # A drift in the event rate that would score less than this is not worth a sentence.
 _SHOWN_DRIFT = 0.005
@@ -56,6 +58,8 @@ def render_report(report: ReportInput) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    # Sentences come with ASCII signs, as a terminal shows them.
+    environment.filters["signs"] = true_minus
     page = environment.from_string(_resource("page.html.j2"))
     return page.render(
         report=report,
@@ -197,7 +201,7 @@ def _data_line(data: Mapping[str, Any]) -> str:
 def _drift(summary: Mapping[str, Any]) -> str:
     """Say what the test part's own event rate would score, where it is more than the base rate."""
     drifted = ", ".join(
-        f"{tables.signed(cell['hindsight_skill']['test'])} at {cell['cell']}"
+        f"{signed(cell['hindsight_skill']['test'])} at {cell['cell']}"
         for cell in summary["cells"]
         if cell["hindsight_skill"].get("test", 0.0) >= _SHOWN_DRIFT
     )

@@ -58,7 +58,7 @@ _TITLES = {
     "sharpe": "Sharpe ratio against size",
     "reliability": "Calibration",
     "architectures": "Architectures tried",
-    "coverage": "Coverage of the grids, drawn",
+    "coverage": "Depths and widths tried",
     "size": "Loss against data size",
 }
 _HALVES = ("reliability", "architectures")

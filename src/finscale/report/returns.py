@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from finscale.report.comparisons import claims, difference_table
-from finscale.report.tables import Table, estimate_text, number, percent, with_interval
+from finscale.report.numbers import estimate_text, number, percent, with_interval
+from finscale.report.tables import Table
 from finscale.report.theme import display
 from finscale.tasks import N_RETURN_BINS
 

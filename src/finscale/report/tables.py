@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from finscale.records import CellRecord, Record
+from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.theme import display
 from finscale.scaling.laws import find_law, short_name
 from finscale.scaling.ledger import BASE_RATE, PARTS
@@ -14,7 +15,6 @@ from finscale.study import DataSize
 from finscale.units import count_text, true_minus
 
 COLLAPSED_MARK = "†"
-NOTHING = "–"
 AT_BOUND = "at its bound"
 _HASH_DIGITS = 12
 _SCORE_HEADER = (
@@ -296,42 +296,6 @@ def final_table(summary: Mapping[str, Any]) -> Table:
     ]
     header = ("experiment", "ledger uid", "seed", "best epoch", "duration, s")
     return Table((*header, "log-loss validation", "log-loss test"), tuple(rows), n_text=2)
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """Format a number with its sign, or a dash where it is undefined."""
-    return NOTHING if value is None else true_minus(f"{value:+.{digits}f}")
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Format a number, or a dash where it is undefined."""
-    return NOTHING if value is None else true_minus(f"{value:.{digits}f}")
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """Format a fraction in per cent."""
-    return true_minus(f"{100 * value:.{digits}f}%")
-
-
-def estimate_text(estimate: Mapping[str, Any] | None, digits: int, *, sign: bool = False) -> str:
-    """Format an estimate with its interval, as far as they are defined."""
-    show = signed if sign else number
-    return with_interval(estimate, lambda value: show(value, digits=digits))
-
-
-def with_interval(estimate: Mapping[str, Any] | None, show: Callable[[float], str]) -> str:
-    """Format an estimate and the ends of its interval, as far as they are defined."""
-    if estimate is None or estimate["value"] is None:
-        return NOTHING
-    if estimate["low"] is None or estimate["high"] is None:
-        return show(estimate["value"])
-    value, low, high = (show(estimate[end]) for end in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def fitted_text(parameters: Mapping[str, float]) -> str:
-    """Format the parameters of a law."""
-    return true_minus(", ".join(f"{name} = {value:.4g}" for name, value in parameters.items()))
 
 
 def _interval(interval: Mapping[str, float] | None) -> str:
