@@ -34,7 +34,7 @@ def test_durations_have_one_or_two_units(seconds: float, text: str) -> None:
         ("changes by -0.198 (-0.216 to -0.180)", "changes by −0.198 (−0.216 to −0.180)"),
         ("b = -3e-05, c = 2e-7, N^-0.5, -.5", "b = −3e−05, c = 2e−7, N^−0.5, −.5"),
         ("from 2001-01-04 to 2010-12-31, runs/a-1", "from 2001-01-04 to 2010-12-31, runs/a-1"),
-        ("log-loss, N^-alpha, --stage", "log-loss, N^-alpha, --stage"),
+        ("log-loss, A N^-alpha, --stage", "log-loss, A N^−alpha, --stage"),
     ],
 )
 def test_numbers_have_minus_signs_and_all_else_keeps_its_hyphens(text: str, said: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Before a number that nothing stands against, or in an exponent.
-_MINUS = re.compile(r"(?<![\w.-])-(?=\.?\d)|(?<=\de)-(?=\d)")
+# Before a number that nothing stands against, or in an exponent: 3e-05, N^-alpha.
+_MINUS = re.compile(r"(?<![\w.-])-(?=\.?\d)|(?<=\de)-(?=\d)|(?<=\^)-")
 _PARAMETERS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 _FLOPS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"))

@@ -23,7 +23,7 @@ def test_skill_table_has_the_numbers_of_the_summary(run):
             assert shown.test == f"{value:+.3f}".replace("-", "−") + mark
         for name, scores in cell["baselines"].items():
             if name != "base_rate":
-                shown = rows[name.replace("_", " ")].skills[number]
+                shown = rows[name.replace("_", " ")].skills[place]
                 assert shown.validation == f"{scores['validation']['skill']:+.3f}"
     assert rows["20K transformer"].skills[1].test.endswith("†")
     assert rows["10M transformer"].parameters == "9.87M"
@@ -95,4 +95,5 @@ def test_undefined_numbers_are_dashes():
     assert number(None) == "–"
     assert signed(None) == "–"
     assert signed(-0.25) == "−0.250"
+    assert (signed(-0.0001), number(-0.0001)) == ("+0.000", "0.000")
     assert number(-0.5, digits=1) == "−0.5"

@@ -62,9 +62,11 @@ def claims(compared: Item) -> tuple[str, ...]:
     for one in compared["superior_ability"]:
         beaten = rejects(one["p_value"], 1.0 - compared["confidence"])
         found = "at least one budget beats" if beaten else "no budget is shown to beat"
+        n = len(one["models"])
+        together = f", taking all {n} budgets together" if n > 1 else ""
         said.append(
-            f"Superior predictive ability (Hansen 2005): {found} {display(one['benchmark'])}, "
-            f"taking all {len(one['models'])} budgets together (p = {one['p_value']:.3f})."
+            f"Superior predictive ability (Hansen 2005): {found} {display(one['benchmark'])}"
+            f"{together} (p = {one['p_value']:.3f})."
         )
     chosen = compared["confidence_set"]
     if chosen is not None:

@@ -30,7 +30,7 @@ from finscale.report.theme import (
     two_parts,
 )
 from finscale.scaling.ledger import BASE_RATE, PARTS
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 _LINES = (BLUE, ORANGE, GREEN, AMBER, SKY, GREY, BLUE, ORANGE)
 
@@ -149,7 +149,8 @@ def _law_traces(points: Sequence[Mapping[str, Any]], verdict: Any, part: str) ->
             mode="lines",
             name="fitted law",
             line={"color": GREEN, "width": 2},
-            hovertemplate=f"{band.formula}<br>%{{x:,.0f}} parameters<br>%{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{true_minus(band.formula)}<br>%{{x:,.0f}} parameters<br>%{{y:.4f}}"
+            "<extra></extra>",
         ),
     ]
 

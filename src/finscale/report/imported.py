@@ -28,7 +28,7 @@ from finscale.report.theme import (
     small_multiples,
 )
 from finscale.scaling.laws import Constant, Law, PowerLaw, PowerLawWithFloor
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 _LAWS: dict[str, Law] = {law.name: law for law in (Constant, PowerLaw, PowerLawWithFloor)}
 _N_SIZES = 60
@@ -226,7 +226,7 @@ def _law_trace(fit: Mapping[str, Any], sizes: Sequence[int]) -> list[go.Scatter]
             mode="lines",
             name="law fitted to the best",
             line={"color": GREEN, "width": 2},
-            hovertemplate=f"{chosen['formula']}<extra></extra>",
+            hovertemplate=f"{true_minus(chosen['formula'])}<extra></extra>",
         )
     ]
 
@@ -287,7 +287,7 @@ def law_table(fits: Mapping[str, Mapping[str, Any]]) -> Table:
         rows += [
             (
                 cell,
-                law["formula"],
+                true_minus(law["formula"]),
                 fitted_text(law["parameters"]),
                 number(delta[law["law"]], digits=1),
             )

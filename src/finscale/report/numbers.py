@@ -11,18 +11,18 @@ NOTHING = "–"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """Format a number with its sign, or a dash where it is undefined."""
-    return NOTHING if value is None else true_minus(f"{value:+.{digits}f}")
+    """Format a number with its sign, or a dash where it is undefined; what rounds to 0 is +0."""
+    return NOTHING if value is None else true_minus(f"{value:+z.{digits}f}")
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """Format a number, or a dash where it is undefined."""
-    return NOTHING if value is None else true_minus(f"{value:.{digits}f}")
+    return NOTHING if value is None else true_minus(f"{value:z.{digits}f}")
 
 
 def percent(value: float, digits: int = 1) -> str:
     """Format a fraction in per cent."""
-    return true_minus(f"{100 * value:.{digits}f}%")
+    return true_minus(f"{100 * value:z.{digits}f}%")
 
 
 def estimate_text(estimate: Mapping[str, Any] | None, digits: int, *, sign: bool = False) -> str:

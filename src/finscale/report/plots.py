@@ -51,8 +51,8 @@ _ARCHITECTURE_TEXT = (
 
 _TITLES = {
     "loss": "Loss against size",
-    "skill": "Skill",
-    "search": "Search",
+    "skill": "Skill of every model",
+    "search": "Trials of the searches",
     "tuning": "Best loss against trials",
     "curves": "Learning curves",
     "sharpe": "Sharpe ratio against size",

@@ -218,7 +218,7 @@ def law_table(judged: Mapping[str, Any]) -> Table:
             rows.append(
                 (
                     part,
-                    fit["formula"],
+                    true_minus(fit["formula"]),
                     fitted_text(fit["parameters"]),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
                     _left_out(verdict["extrapolation"], fit["law"]),
