@@ -48,6 +48,7 @@ from finscale.evaluation.comparisons import (
     superior_ability,
 )
 from finscale.evaluation.metrics import row_log_loss
+from finscale.evaluation.multiplicity import rejects
 from finscale.files import write_text_atomic
 from finscale.market.simulate.session import p_high_reaches
 from finscale.seeds import derive_seed
@@ -132,7 +133,9 @@ def compare(
     return {
         "pair_says_better": gap.high < 0.0,
         "pair_excludes_zero": gap.high < 0.0 or gap.low > 0.0,
-        "spa_rejects": superior_ability(models, benchmark, drawn).p_value <= 1.0 - CONFIDENCE,
+        "spa_rejects": rejects(
+            superior_ability(models, benchmark, drawn).p_value, 1.0 - CONFIDENCE
+        ),
         "set_loses_the_best": lost,
         "set_drops_the_benchmark": benchmark.model not in kept,
     }

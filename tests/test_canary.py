@@ -142,6 +142,24 @@ def test_a_leak_in_test_rows_alone_is_not_looked_at(clean: Prepared) -> None:
     assert look_for_leaks(*with_feature(clean, "oracle", values)).leaks == ()
 
 
+def test_bars_of_the_test_part_change_nothing(clean: Prepared) -> None:
+    market, data = clean
+    first = data.split.test[0]
+    [symbol] = market.symbols
+    bars = symbol.bars
+    later = np.arange(len(bars)) >= first
+    # Ten times the range, a hundred times the volume, and other closes.
+    wild = replace(
+        bars,
+        high=np.where(later, bars.high * 1.3, bars.high),
+        low=np.where(later, bars.low / 1.3, bars.low),
+        close=np.where(later, bars.close * 1.2, bars.close),
+        volume=np.where(later, bars.volume * 100, bars.volume),
+    )
+    changed = replace(market, symbols=(replace(symbol, bars=wild),))
+    assert look_for_leaks(changed, data).as_dict() == look_for_leaks(market, data).as_dict()
+
+
 def test_a_context_series_dated_a_day_early_is_found(tmp_path: Path) -> None:
     bars = load_bundled("NASDAQ").bars
     right, early = tmp_path / "right.csv", tmp_path / "early.csv"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finscale.units import bytes_text, count_text, duration_text, flops_text
+from finscale.units import bytes_text, count_text, duration_text, flops_text, true_minus
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ def test_flops_and_bytes() -> None:
 )
 def test_durations_have_one_or_two_units(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("changes by -0.198 (-0.216 to -0.180)", "changes by −0.198 (−0.216 to −0.180)"),
+        ("b = -3e-05, c = 2e-7, N^-0.5, -.5", "b = −3e−05, c = 2e−7, N^−0.5, −.5"),
+        ("from 2001-01-04 to 2010-12-31, runs/a-1", "from 2001-01-04 to 2010-12-31, runs/a-1"),
+        ("log-loss, A N^-alpha, --stage", "log-loss, A N^−alpha, --stage"),
+    ],
+)
+def test_numbers_have_minus_signs_and_all_else_keeps_its_hyphens(text: str, said: str) -> None:
+    assert true_minus(text) == said

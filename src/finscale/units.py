@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+# Before a number that nothing stands against, or in an exponent: 3e-05, N^-alpha.
+_MINUS = re.compile(r"(?<![\w.-])-(?=\.?\d)|(?<=\de)-(?=\d)|(?<=\^)-")
 _PARAMETERS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 _FLOPS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"))
@@ -33,6 +37,11 @@ def duration_text(seconds: float) -> str:
     if hours < 48:
         return f"{hours}h{minutes:02d}m"
     return f"{seconds / 86400:.1f}d"
+
+
+def true_minus(text: str) -> str:
+    """Write minus signs (U+2212) before numbers and in exponents; dates and words keep hyphens."""
+    return _MINUS.sub("\u2212", text)
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:

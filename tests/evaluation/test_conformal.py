@@ -132,3 +132,35 @@ def test_labels_known_too_early_and_impossible_coverages_are_refused():
         adaptive_intervals(*arrays, date_B=np.arange(2), known_B=np.array([0, 2]), coverage=0.9)
     with pytest.raises(ValueError, match="coverage"):
         split_intervals([0.0], [1.0], [0.1], coverage=1.0)
+
+
+@pytest.mark.parametrize(("n_scores", "memory"), [(5, 0), (5, -1), (0, None)])
+def test_a_memory_that_holds_nothing_is_refused(n_scores, memory):
+    # The last 0 of a list are, as a slice, all of it.
+    with pytest.raises(ValueError, match="memory must be at least 1"):
+        adaptive_intervals(
+            *(np.zeros(2), np.ones(2), np.zeros(2), np.zeros(n_scores)),
+            date_B=np.arange(2),
+            known_B=np.array([1, 2]),
+            coverage=0.9,
+            memory=memory,
+        )
+
+
+def test_a_memory_of_one_holds_the_latest_score():
+    # At a coverage of a half one score is its own quantile: 0.1, then 2 once that is known.
+    found = adaptive_intervals(
+        *(np.zeros(3), np.ones(3), np.array([3.0, 0.5, 0.5]), np.array([0.3, 0.1])),
+        date_B=np.arange(3),
+        known_B=np.array([1, 3, 4]),
+        coverage=0.5,
+        step=0.0,
+        memory=1,
+    )
+
+    assert found.high_B == pytest.approx([1.1, 3.0, 3.0])
+
+
+def test_a_label_that_reaches_no_row_ahead_is_refused():
+    with pytest.raises(ValueError, match="at least 1 bar"):
+        known_positions(np.arange(3), np.zeros(3), horizon_bars=0)

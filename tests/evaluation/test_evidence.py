@@ -13,7 +13,7 @@ from finscale.evaluation.economics import BUY_AND_HOLD, Trading
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.predictions import predictions_frame
 
-SETTINGS = EvidenceSettings(n_bootstrap=200, n_experiments=6, trading=Trading(n_trials=30))
+SETTINGS = EvidenceSettings(n_bootstrap=200, n_experiments=6, trading=Trading(n_models=30))
 
 # How far each model's probabilities are from the true ones: 20M knows them.
 NOISE = {"2M": 0.3, "20M": 0.0, "base_rate": None, "logistic_volatility": 0.1, "forest": 0.13}
@@ -131,6 +131,15 @@ def test_economics_compare_with_the_market_and_with_volatility(evidence):
     assert evidence.economics.cross_section == ()
 
 
+def test_every_model_tried_counts_under_every_rule(evidence, inputs):
+    # 30 models by two rules and buy and hold; by default the five that are there.
+    assert (evidence.economics.n_rules, evidence.economics.n_strategies) == (2, 61)
+    alone = cell_evidence(inputs, replace(SETTINGS, trading=Trading())).economics
+    assert (alone.n_rules, alone.n_strategies) == (2, 11)
+    assert alone.timing[0].sharpe == evidence.economics.timing[0].sharpe
+    assert alone.timing[0].deflated_sharpe > evidence.economics.timing[0].deflated_sharpe
+
+
 def test_the_evidence_is_json_and_repeats_itself(evidence, inputs):
     text = json.dumps(evidence.as_dict(), allow_nan=False)
 
@@ -169,6 +178,7 @@ def test_a_panel_is_resampled_by_date_and_has_a_cross_section():
     }
     # The volatility says nothing of the direction: no cross-sectional gain, after costs a loss.
     assert all(one.sharpe.low < 1 for one in found.economics.cross_section)
+    assert (found.economics.n_rules, found.economics.n_strategies) == (4, 121)
 
 
 def test_what_is_not_there_is_left_out(inputs):

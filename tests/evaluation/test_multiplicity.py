@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from finscale.evaluation.multiplicity import correct_for_tries
+from finscale.evaluation.multiplicity import correct_for_tries, rejects
 
 
 def test_corrections_by_hand():
@@ -44,3 +44,15 @@ def test_false_discoveries_agree_with_scipy(p_values, n_more):
 def test_impossible_input_is_refused(p, n):
     with pytest.raises(ValueError, match="p-value"):
         correct_for_tries(p, n_tried=n)
+
+
+@pytest.mark.parametrize("level", [0.05, 1.0 - 0.95, 0.1, 1.0 - 0.9, 0.2, 1.0 - 0.8])
+def test_a_p_value_at_the_level_rejects_whatever_the_rounding(level):
+    # 1 - 0.9 is 0.09999999999999998 in binary, and 1 - 0.95 more than 0.05.
+    p_value = round(level, 2)
+
+    assert rejects(p_value, level)
+    assert not rejects(p_value + 1e-6, level)
+    assert correct_for_tries({"a": p_value}, level=level).statement.startswith(
+        f"1 experiment was tried; 1 has a p-value of at most {level:g}, and 1 still does"
+    )

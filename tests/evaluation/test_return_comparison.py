@@ -47,8 +47,36 @@ def test_a_planted_gain_is_found_with_its_interval() -> None:
         assert gaps[model]["low"] < -gain < gaps[model]["high"] < 0
         assert gaps[model]["value"] == pytest.approx(-gain, abs=0.03)
     assert found["confidence_set"]["included"] == ["80K"]
+    assert (found["budgets"], found["baselines"]) == (["20K", "80K"], ["base_rate"])
+    assert (found["best_baseline"], found["volatility_baseline"]) == ("base_rate", None)
+    [superior] = found["superior_ability"]
+    assert (superior["benchmark"], superior["best"]) == ("base_rate", "80K")
+    assert superior["p_value"] < 0.05
+    assert found["correction"] is None
+
+
+def test_what_was_tried_counts_against_the_volatility_baseline() -> None:
+    models = {"logistic_volatility": 0.1, "base_rate": 0.0, "forest": 0.02, "20K": 0.3, "80K": 0.1}
+    frame = pl.concat(
+        [one for k, (model, gain) in enumerate(models.items()) for one in frames(model, gain, k)]
+    )
+    found = compare_returns(frame, ["20K", "80K"], **SETTINGS, n_experiments=5)
+    assert found["baselines"] == ["logistic_volatility", "base_rate", "forest"]
+    assert (found["volatility_baseline"], found["best_baseline"]) == (
+        *("logistic_volatility", "forest"),
+    )
+    assert [one["benchmark"] for one in found["superior_ability"]] == [
+        *("logistic_volatility", "forest"),
+    ]
+    corrected = found["correction"]["p_values"]
+    assert set(corrected) == {"20K", "80K"}
+    assert found["correction"]["n_tried"] == 5
+    assert corrected["20K"]["holm"] == pytest.approx(5 * corrected["20K"]["p_value"])
+    assert corrected["80K"]["p_value"] > 0.05
 
 
 def test_without_a_budget_nothing_is_compared() -> None:
     found = compare_returns(pl.concat(frames("base_rate", 0.0, 1)), ["20K"], **SETTINGS)
-    assert found == {"best_budget": None, "differences": [], "confidence_set": None}
+    assert (found["best_budget"], found["best_baseline"]) == (None, "base_rate")
+    assert (found["differences"], found["superior_ability"]) == ([], [])
+    assert (found["confidence_set"], found["correction"]) == (None, None)

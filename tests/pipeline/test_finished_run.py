@@ -259,6 +259,13 @@ def test_reports_and_summaries_cover_the_run(finished: RunDirectory) -> None:
     assert f"experiment 2/2 {NAMES[1]}: 0 of 4 trials done" in log
 
 
+def test_the_deflated_sharpe_ratio_counts_every_trial_and_baseline(finished: RunDirectory) -> None:
+    economics = read_json(finished.evidence)[CELL]["economics"]
+    n_models = len(of_kind(finished, "trial")) + len(of_kind(finished, "baseline"))
+    assert economics["trading"]["n_models"] == n_models
+    assert economics["n_strategies"] == 2 * n_models + 1
+
+
 def test_the_environment_is_recorded(finished: RunDirectory) -> None:
     environment = read_json(finished.environment)
     assert environment["code_hash"] == PREPARED.identities[NAMES[0]].code

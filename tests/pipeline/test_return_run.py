@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -163,6 +164,29 @@ def test_the_page_shows_intervals_and_coverage(run: RunDirectory) -> None:
     page = run.report.read_text(encoding="utf-8")
     assert page.count("Forecasts of the return, on test") == 1
     assert "90% adaptive conformal" in page
+
+
+def test_the_navigation_names_every_section_in_its_order(run: RunDirectory) -> None:
+    page = run.report.read_text(encoding="utf-8")
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert {"axes", "supplementary", CELL} <= set(sections)
+    assert re.findall(r'href="#([^"]+)"', nav) == sections
+
+
+def test_the_page_shows_the_comparisons_of_both_tasks(run: RunDirectory) -> None:
+    compared = read_json(run.evidence)[CELL]
+    assert (compared["budgets"], compared["baselines"]) == (
+        ["2.5K"],
+        ["base_rate", "logistic_volatility"],
+    )
+    assert compared["correction"]["n_tried"] == 2
+    section = run.report.read_text(encoding="utf-8").partition(f'<section id="{CELL}">')[2]
+    section = section.partition("</section>")[0]
+    assert section.count("Comparisons on the same rows") == 1
+    assert '<th class="num">less logistic volatility</th>' in section
+    for one in ("Superior predictive ability", "Model confidence set", "2 experiments were tried"):
+        assert one in section
 
 
 def test_the_binary_task_is_kept_as_ever(run: RunDirectory) -> None:

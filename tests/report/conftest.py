@@ -22,7 +22,7 @@ from finscale.records import (
     Scores,
     TrialRecord,
 )
-from finscale.report.page import ReportInput
+from finscale.report.inputs import ReportInput
 from finscale.report.summary import build_summary
 from finscale.scaling.ledger import count_test_scorings, judge_cells
 from finscale.study import Study

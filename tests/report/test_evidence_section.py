@@ -89,6 +89,14 @@ def test_the_claims_say_what_was_found_and_how_many_were_tried(section):
     assert "4 experiments" in tried
 
 
+@pytest.mark.parametrize(("p_value", "said"), [(0.1, "at least one"), (0.101, "no budget")])
+def test_a_claim_at_the_level_is_made_as_the_correction_counts_it(evidence, p_value, said):
+    superior = [one | {"p_value": p_value} for one in evidence["superior_ability"]]
+    found = evidence_section(evidence | {"confidence": 0.9, "superior_ability": superior})
+
+    assert f": {said}" in found.claims[0]
+
+
 def test_calibration_thresholds_and_reach_are_there(section):
     names = [row[1] for row in section.calibration.rows[:4]]
     assert names == ["as it is", "platt", "isotonic", "temperature"]
@@ -112,6 +120,8 @@ def test_backtests_are_last_and_say_what_they_assume(section):
     assert section.economics.rows[0][0] == "buy and hold"
     assert section.trading_note.startswith("Never the headline")
     assert "at the same close, 5 basis points" in section.trading_note
+    assert "best of 11 strategies without skill: 5 models" in section.trading_note
+    assert "under 2 rules each, and buy and hold" in section.trading_note
 
 
 def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):

@@ -12,6 +12,7 @@ from finscale.models.architecture import Architecture
 from finscale.records import TrialRecord
 from finscale.report.page import render_report
 from finscale.search.coverage import coverage
+from finscale.units import true_minus
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "wbr"}
 
@@ -82,10 +83,35 @@ def test_every_section_is_there_and_linked(page):
     assert {link.removeprefix("#") for link in links} == set(sections)
 
 
+def test_the_navigation_follows_the_page(html):
+    nav = html[html.index("<nav") : html.index("</nav>")]
+    assert re.findall(r'href="#([^"]+)"', nav) == re.findall(r'<section id="([^"]+)"', html)
+
+
+def test_numbers_in_prose_and_tables_have_minus_signs(run):
+    worst = run.summary
+    for verdict in worst["verdicts"].values():
+        verdict["headline"] += " It changes by -0.25 (-0.5 to -0.125)."
+    text = Reader(render_report(run.report_input(summary=worst, study_yaml=""))).words
+    assert text.count("by −0.25 (−0.5 to −0.125).") >= len(worst["verdicts"])
+    assert true_minus(text) == text
+
+
+def test_every_figure_has_a_title(page, html):
+    titles = re.findall(r"<figure[^>]*><h3>([^<]+)</h3>", html)
+    assert len(titles) == len(json.loads(page.scripts["figures"]))
+    assert {"Loss against size", "Learning curves", "Closes and parts"} <= set(titles)
+    # The signs of hover texts are ours: plotly writes them as hyphens.
+    hovers = re.findall(r'"hovertemplate":"([^"]*)"', page.scripts["figures"])
+    assert hovers
+    assert not any(":+" in one for one in hovers)
+
+
 def test_verdicts_come_before_any_figure(run, html):
     first_figure = html.index("<figure")
     for verdict in run.summary["verdicts"].values():
-        assert html.index(escape(verdict["headline"], quote=False)) < first_figure
+        headline = escape(true_minus(verdict["headline"]), quote=False)
+        assert html.index(headline) < first_figure
     assert html.index("logistic volatility") < first_figure
 
 

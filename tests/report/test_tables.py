@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from finscale.report import tables
+from finscale.report.numbers import number, signed
 
 
 def test_skill_table_has_the_numbers_of_the_summary(run):
@@ -11,9 +12,9 @@ def test_skill_table_has_the_numbers_of_the_summary(run):
     assert table.horizons == ("h1", "h3", "h5")
     rows = {row.model: row for row in table.rows}
     assert "base rate" not in rows
-    for number, cell in enumerate(summary["cells"]):
+    for place, cell in enumerate(summary["cells"]):
         for label, budget in cell["budgets"].items():
-            shown = rows[f"{label} transformer"].skills[number]
+            shown = rows[f"{label} transformer"].skills[place]
             if budget["seed_mean"] is None:
                 assert (shown.test, shown.why) == ("–", budget["status"])
                 continue
@@ -22,7 +23,7 @@ def test_skill_table_has_the_numbers_of_the_summary(run):
             assert shown.test == f"{value:+.3f}".replace("-", "−") + mark
         for name, scores in cell["baselines"].items():
             if name != "base_rate":
-                shown = rows[name.replace("_", " ")].skills[number]
+                shown = rows[name.replace("_", " ")].skills[place]
                 assert shown.validation == f"{scores['validation']['skill']:+.3f}"
     assert rows["20K transformer"].skills[1].test.endswith("†")
     assert rows["10M transformer"].parameters == "9.87M"
@@ -91,7 +92,8 @@ def test_every_final_run_is_traced_to_its_record(run):
 
 
 def test_undefined_numbers_are_dashes():
-    assert tables.number(None) == "–"
-    assert tables.signed(None) == "–"
-    assert tables.signed(-0.25) == "−0.250"
-    assert tables.number(-0.5, digits=1) == "−0.5"
+    assert number(None) == "–"
+    assert signed(None) == "–"
+    assert signed(-0.25) == "−0.250"
+    assert (signed(-0.0001), number(-0.0001)) == ("+0.000", "0.000")
+    assert number(-0.5, digits=1) == "−0.5"

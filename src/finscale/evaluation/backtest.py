@@ -78,7 +78,8 @@ def run_backtests(
     cost_bps
         Cost of trading the full amount once, in hundredths of a per cent.
     n_trials
-        Strategies tried, for the deflated Sharpe ratio.
+        Strategies tried, for the deflated Sharpe ratio: all of them, not those in ``weights`` alone
+        (see `finscale.evaluation.economics.measure_economics` for what counts).
     n_samples, seed, confidence
         Of the bootstrap.
     compared_with
@@ -181,7 +182,8 @@ def deflated_sharpe(
     return_T
         Returns per period; the ratio is per period too.
     n_trials
-        N, at least 1 (1: against zero).
+        N, at least 1 (1: against zero). The formula is for independent trials; to count trials that
+        resemble each other in full makes the probability lower than it is.
     trial_variance
         V, the variance of the trials' Sharpe ratios per period; None: 1 / (T - 1), that of an
         estimate whose true ratio is 0.

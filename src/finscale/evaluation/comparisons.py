@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from finscale.evaluation.bootstrap import FloatArray, IntArray, Resampling
 from finscale.evaluation.estimate import Estimate
+from finscale.evaluation.multiplicity import Correction, correct_for_tries, rejects
 
 # Two models whose losses differ by rounding alone are one model.
 _SAME_LOSS = 1e-12
@@ -111,6 +112,24 @@ def paired_difference(model: RowLosses, benchmark: RowLosses, resampling: Resamp
     )
 
 
+def correct_differences(
+    differences: Sequence[Difference], benchmark: str | None, *, n_tried: int, confidence: float
+) -> Correction | None:
+    """Correct the p-values of the differences to one benchmark; None where there are none.
+
+    Parameters
+    ----------
+    n_tried
+        Experiments tried; as many as there are p-values count at least.
+    confidence
+        One minus the level at which the statement counts what remains.
+    """
+    p_values = {one.model: one.p_value for one in differences if one.benchmark == benchmark}
+    if not p_values:
+        return None
+    return correct_for_tries(p_values, n_tried=max(n_tried, len(p_values)), level=1.0 - confidence)
+
+
 def superior_ability(
     models: Sequence[RowLosses], benchmark: RowLosses, resampling: Resampling
 ) -> SuperiorAbility:
@@ -196,7 +215,8 @@ def model_confidence_set(losses: Sequence[RowLosses], resampling: Resampling) ->
     )
     p_of = {distinct[model]: p for model, p in steps.items()}
     p_values = {one.model: p_of[twin] for one, twin in zip(losses, twin_M, strict=True)}
-    included = tuple(name for name, p in p_values.items() if p > 1.0 - resampling.confidence)
+    level = 1.0 - resampling.confidence
+    included = tuple(name for name, p in p_values.items() if not rejects(p, level))
     return ConfidenceSet(resampling.confidence, included, p_values)
 
 

@@ -114,20 +114,23 @@ def adaptive_intervals(
     step
         The learning rate: larger follows drift faster and is rougher.
     memory
-        Most recent scores to keep; None: as many as there are calibration scores.
+        Most recent scores to keep, at least 1; None: as many as there are calibration scores.
 
     Raises
     ------
     ValueError
-        If a label is said to be known before the close after its own date, or ``coverage`` is
-        not within (0, 1).
+        If a label is said to be known before the close after its own date, ``coverage`` is not
+        within (0, 1), or ``memory`` is below 1, as it is by default without calibration scores.
     """
     _check_coverage(coverage)
     if (known_B <= date_B).any():
         raise ValueError("a label reads rows after its own, and is known at their close at best")
     scores_B = conformity_scores(low_B, high_B, y_B)
-    kept = np.asarray(calibration_scores, dtype=np.float64)
-    memory = kept.size if memory is None else memory
+    calibration = np.asarray(calibration_scores, dtype=np.float64)
+    memory = calibration.size if memory is None else memory
+    if memory < 1:
+        raise ValueError(f"the memory must be at least 1 score, got {memory}")
+    kept = calibration[-memory:]
     known_of_date = {int(t): int(known_B[date_B == t].max()) for t in np.unique(date_B)}
     rows_of_date = {t: np.flatnonzero(date_B == t) for t in known_of_date}
     reach_B = np.empty(scores_B.size)
@@ -160,7 +163,14 @@ def known_positions(date_B: IntArray, symbol_B: npt.ArrayLike, *, horizon_bars: 
         Position of each row's date, and its symbol, in any order.
     horizon_bars
         h, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If it is less.
     """
+    if horizon_bars < 1:
+        raise ValueError(f"a label reaches at least 1 bar ahead, got {horizon_bars}")
     known_B = np.full(date_B.size, int(date_B.max(initial=0)) + horizon_bars, dtype=np.int64)
     symbols = np.asarray(symbol_B)
     for symbol in np.unique(symbols):

@@ -38,15 +38,16 @@ class Trading:
         Cost of trading the full amount once, in hundredths of a per cent.
     lag
         Closes between the decision and the trade; see `finscale.evaluation.backtest`.
-    n_trials
-        Strategies tried, for the deflated Sharpe ratio.
+    n_models
+        Models tried, those included that were never scored on test; the ones that are backtested
+        count at least.
     dates_per_year
         Closes in a year, as many as bars.
     """
 
     cost_bps: float = 5.0
     lag: int = 0
-    n_trials: int = 1
+    n_models: int = 1
     dates_per_year: float = TRADING_DAYS
 
 
@@ -57,7 +58,11 @@ class Economics:
     Attributes
     ----------
     trading
-        Costs, lag and trials assumed.
+        Costs, lag and models tried.
+    n_rules
+        Rules by which every model is traded: two in time, and across symbols two more.
+    n_strategies
+        N of the deflated Sharpe ratio; see `measure_economics`.
     timing
         Buy and hold, and for each model ``MODEL/threshold`` (all or nothing) and
         ``MODEL/proportional``, by rules chosen on validation.
@@ -67,6 +72,8 @@ class Economics:
     """
 
     trading: Trading
+    n_rules: int
+    n_strategies: int
     timing: tuple[Backtest, ...]
     cross_section: tuple[Backtest, ...]
 
@@ -87,6 +94,15 @@ def measure_economics(
     Positions are decided at the close of each test date. Rules are chosen on validation rows, by
     returns that are known on the first test date. Buy and hold owns every symbol that has a test
     row on the date, in equal parts.
+
+    The deflated Sharpe ratio counts every strategy tried (Bailey and López de Prado 2014): each
+    model tried under each rule, and buy and hold. The models are the trials of the cell's searches
+    and its baselines, not the few that reached test: each of them might have, and been traded by
+    any of the rules. Positions of models alike are alike, so N is above the number of independent
+    strategies that the formula asks for, and the probability errs on the low side. The thresholds
+    that a rule was chosen among do not count: the choice is made on validation, and neighbouring
+    ones are the same positions on most dates. Nor do other cells: who picks the best strategy of
+    several of them has to count those as well.
 
     Raises
     ------
@@ -117,12 +133,15 @@ def measure_economics(
             cross_section[f"{model}/decile"] = decile_weights(now_TN[model])
             cross_section[f"{model}/forecast_weighted"] = forecast_weights(now_TN[model])
 
+    n_rules = (len(timing) - 1 + len(cross_section)) // len(test.models)
+    n_strategies = n_rules * max(trading.n_models, len(test.models)) + 1
+
     def run(weights: dict[str, FloatArray], others: tuple[str, ...]) -> tuple[Backtest, ...]:
         return run_backtests(
             weights,
             return_TN,
             cost_bps=trading.cost_bps,
-            n_trials=trading.n_trials,
+            n_trials=n_strategies,
             n_samples=n_samples,
             seed=seed,
             compared_with=others,
@@ -132,6 +151,8 @@ def measure_economics(
 
     return Economics(
         trading=trading,
+        n_rules=n_rules,
+        n_strategies=n_strategies,
         timing=run(timing, tuple(compared_with)),
         cross_section=run(cross_section, ()) if cross_section else (),
     )

@@ -15,6 +15,7 @@ from finscale.evaluation.comparisons import (
     ConfidenceSet,
     Difference,
     SuperiorAbility,
+    correct_differences,
     model_confidence_set,
     paired_difference,
     superior_ability,
@@ -23,7 +24,7 @@ from finscale.evaluation.economics import Economics, Trading, measure_economics
 from finscale.evaluation.estimate import plain
 from finscale.evaluation.forecasts import Forecasts, gather_forecasts
 from finscale.evaluation.metrics import row_log_loss
-from finscale.evaluation.multiplicity import Correction, correct_for_tries
+from finscale.evaluation.multiplicity import Correction
 from finscale.evaluation.predictions import Predictions
 from finscale.evaluation.recalibrated import Recalibrated, score_recalibrated
 from finscale.evaluation.scores import ModelScores, score_forecasts
@@ -215,7 +216,12 @@ def cell_evidence(
         confidence_set=model_confidence_set([test.losses(one) for one in compared], pairs)
         if compared
         else None,
-        correction=_correct(differences, volatility, settings),
+        correction=correct_differences(
+            differences,
+            volatility,
+            n_tried=settings.n_experiments,
+            confidence=settings.confidence,
+        ),
         recalibration={
             model: score_recalibrated(
                 validation, test, model, resampling, base_rate=inputs.base_rate
@@ -286,16 +292,6 @@ def _superior(
         for benchmark in benchmarks
         if benchmark is not None
     )
-
-
-def _correct(
-    differences: tuple[Difference, ...], volatility: str | None, settings: EvidenceSettings
-) -> Correction | None:
-    p_values = {one.model: one.p_value for one in differences if one.benchmark == volatility}
-    if not p_values:
-        return None
-    n_tried = max(settings.n_experiments, len(p_values))
-    return correct_for_tries(p_values, n_tried=n_tried, level=1.0 - settings.confidence)
 
 
 def _stability(

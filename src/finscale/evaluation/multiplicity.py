@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class CorrectedP:
@@ -33,6 +35,16 @@ class Correction:
     n_tried: int
     p_values: dict[str, CorrectedP]
     statement: str
+
+
+def rejects(p_value: float, level: float) -> bool:
+    """Return whether a p-value rejects at a level: where it is at most that.
+
+    The one rule of every statement and set here. A bootstrap p-value is a multiple of one over the
+    number of samples, so that it often equals the level, which as 1 - 0.9 is a little below 0.1 in
+    binary: differences of rounding do not count.
+    """
+    return p_value <= level + _ROUNDING
 
 
 def correct_for_tries(
@@ -82,8 +94,8 @@ def correct_for_tries(
 
 
 def _statement(corrected: list[CorrectedP], n: int, level: float) -> str:
-    plain = sum(one.p_value <= level for one in corrected)
-    left = sum(one.holm <= level for one in corrected)
+    plain = sum(rejects(one.p_value, level) for one in corrected)
+    left = sum(rejects(one.holm, level) for one in corrected)
     experiments = "1 experiment was tried" if n == 1 else f"{n} experiments were tried"
     return (
         f"{experiments}; {plain} {'has' if plain == 1 else 'have'} a p-value of at most {level:g}, "

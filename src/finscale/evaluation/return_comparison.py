@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from finscale.evaluation.bootstrap import block_length, resample
-from finscale.evaluation.comparisons import RowLosses, model_confidence_set, paired_difference
+from finscale.evaluation.bootstrap import Resampling, block_length, resample
+from finscale.evaluation.comparisons import (
+    RowLosses,
+    correct_differences,
+    model_confidence_set,
+    paired_difference,
+    superior_ability,
+)
 from finscale.evaluation.estimate import plain
 from finscale.evaluation.return_frames import ReturnFrame
 from finscale.seeds import derive_seed
@@ -23,56 +29,119 @@ def compare_returns(
     n_bootstrap: int,
     confidence: float,
     seed: int,
+    n_experiments: int = 1,
+    volatility_baseline: str = "logistic_volatility",
 ) -> dict[str, Any]:
     """Compare every budget with every baseline on test, as JSON can hold it.
 
     Models are compared by their forecasts without a seed: of a budget the average of its seeds.
 
+    Parameters
+    ----------
+    budgets
+        Names of the models whose scaling is studied, smallest first; all others are baselines.
+    n_experiments
+        Experiments of the study, all of which count as tried.
+    volatility_baseline
+        Name of the baseline that knows the level of volatility alone.
+
     Returns
     -------
     dict
-        ``best_budget`` (of the lowest log-loss on validation, or None), ``differences`` (see
-        `finscale.evaluation.comparisons.Difference`) and ``confidence_set``.
+        ``budgets``, ``baselines``, ``volatility_baseline``, ``best_budget``, ``best_baseline``,
+        ``differences``, ``superior_ability``, ``confidence_set``, ``correction``, ``confidence``,
+        ``n_samples`` and ``comparison_block``, which mean what they do in
+        `finscale.evaluation.evidence.Evidence`. Without a budget or a baseline nothing is compared.
     """
-    averaged = frame.filter(pl.col("seed").is_null()).sort("date", "symbol", "row")
+    averaged = frame.filter(pl.col("seed").is_null())
     test = averaged.filter(pl.col("part") == "test")
     losses = {
         str(model): RowLosses(
             str(model), rows["row"].to_numpy(), rows["log_loss"].to_numpy().astype(np.float64)
         )
-        for (model,), rows in test.group_by("model", maintain_order=True)
+        for (model,), rows in test.sort("date", "symbol", "row").group_by("model")
     }
-    on_validation = {
-        str(model): float(loss)
-        for model, loss in averaged.filter(pl.col("part") == "validation")
-        .group_by("model", maintain_order=True)
-        .agg(pl.col("log_loss").mean())
-        .iter_rows()
-    }
+    names = [str(model) for model in averaged["model"].unique(maintain_order=True)]
     present = [label for label in budgets if label in losses]
-    rivals = [model for model in losses if model not in budgets]
+    rivals = [model for model in names if model in losses and model not in budgets]
+    volatility = volatility_baseline if volatility_baseline in rivals else None
+    on_validation = _mean_losses(averaged.filter(pl.col("part") == "validation"))
+    best_baseline = min(
+        (name for name in rivals if name != volatility), key=on_validation.__getitem__, default=None
+    )
+    found: dict[str, Any] = {
+        "budgets": present,
+        "baselines": rivals,
+        "volatility_baseline": volatility,
+        "best_budget": min(present, key=on_validation.__getitem__, default=None),
+        "best_baseline": best_baseline,
+        "differences": [],
+        "superior_ability": [],
+        "confidence_set": None,
+        "correction": None,
+        "confidence": confidence,
+    }
     if not present or not rivals:
-        return {"best_budget": None, "differences": [], "confidence_set": None}
-    dates = test.filter(pl.col("model") == present[0])["date"].to_numpy()
-    _, date_B = np.unique(dates, return_inverse=True)
+        return found
     gaps_BP = np.column_stack(
         [losses[own].loss_B - losses[rival].loss_B for own in present for rival in rivals]
     )
-    n_B = np.bincount(date_B)
-    by_date_TP = np.column_stack([np.bincount(date_B, weights=gap) / n_B for gap in gaps_BP.T])
-    resampling = resample(
+    dates = test.filter(pl.col("model") == present[0]).sort("date", "symbol", "row")["date"]
+    resampling = _resample(
+        dates.to_numpy(),
+        gaps_BP,
+        horizon_bars=horizon_bars,
+        n_samples=n_bootstrap,
+        confidence=confidence,
+        seed=derive_seed(seed, "return comparison"),
+    )
+    differences = [
+        paired_difference(losses[own], losses[rival], resampling)
+        for own in present
+        for rival in rivals
+    ]
+    return found | {
+        "differences": [plain(one) for one in differences],
+        "superior_ability": [
+            plain(superior_ability([losses[own] for own in present], losses[rival], resampling))
+            for rival in (volatility, best_baseline)
+            if rival is not None
+        ],
+        "confidence_set": plain(
+            model_confidence_set([losses[name] for name in (*present, *rivals)], resampling)
+        ),
+        "correction": plain(
+            correct_differences(
+                differences, volatility, n_tried=n_experiments, confidence=confidence
+            )
+        ),
+        "n_samples": resampling.n_samples,
+        "comparison_block": resampling.mean_block,
+    }
+
+
+def _mean_losses(frame: ReturnFrame) -> Mapping[str, float]:
+    means = frame.group_by("model").agg(pl.col("log_loss").mean())
+    return {str(model): float(loss) for model, loss in means.iter_rows()}
+
+
+def _resample(
+    dates_B: np.ndarray[Any, Any],
+    gaps_BP: np.ndarray[Any, np.dtype[np.float64]],
+    *,
+    horizon_bars: int,
+    n_samples: int,
+    confidence: float,
+    seed: int,
+) -> Resampling:
+    """Draw dates in blocks as long as the differences depend on the past."""
+    _, date_B = np.unique(dates_B, return_inverse=True)
+    n_T = np.bincount(date_B)
+    by_date_TP = np.column_stack([np.bincount(date_B, weights=gap) / n_T for gap in gaps_BP.T])
+    return resample(
         date_B,
         mean_block=block_length(by_date_TP, horizon_bars=horizon_bars),
-        n_samples=n_bootstrap,
-        seed=derive_seed(seed, "return comparison"),
+        n_samples=n_samples,
+        seed=seed,
         confidence=confidence,
     )
-    return {
-        "best_budget": min(present, key=on_validation.__getitem__),
-        "differences": [
-            plain(paired_difference(losses[own], losses[rival], resampling))
-            for own in present
-            for rival in rivals
-        ],
-        "confidence_set": plain(model_confidence_set(list(losses.values()), resampling)),
-    }

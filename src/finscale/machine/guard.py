@@ -44,7 +44,7 @@ class StopSignal:
         return self.state() != "go"
 
     def state(self) -> StopState:
-        """Return how soon to stop; cheap enough to be asked before every optimiser step."""
+        """Return how soon to stop; cheap enough to be asked after every optimiser step."""
         return _STATES[max(self._n_requests, self._filed())]
 
     def request(self) -> None:

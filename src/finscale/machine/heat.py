@@ -104,7 +104,7 @@ class HeatGuard:
     Parameters
     ----------
     read
-        Returns the latest temperature in °C, or None; called before every optimiser step, so it
+        Returns the latest temperature in °C, or None; called after every optimiser step, so it
         should look at a stored reading (:meth:`finscale.machine.sampler.Sampler.temperature_c`).
     report
         Takes a line when something changes.

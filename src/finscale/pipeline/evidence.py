@@ -14,7 +14,6 @@ from finscale.evaluation.economics import Trading
 from finscale.evaluation.estimate import plain
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.walk_forward import PeriodScore, summarise_walk_forward
-from finscale.files import write_json_atomic
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.walk_forward import blocks_of
@@ -40,7 +39,7 @@ def draw_evidence(
     book: RecordBook,
     predictions: Mapping[str, pl.DataFrame],
 ) -> dict[str, Any]:
-    """Draw the evidence on every cell that has predictions, and write ``evidence.json``.
+    """Draw the evidence on every cell that has predictions.
 
     Returns
     -------
@@ -67,9 +66,9 @@ def draw_evidence(
             horizon_bars=data.cell.horizon_bars,
             closes=_closes(data),
         )
-        drawn = cell_evidence(inputs, _settings(prepared, book, name)).as_dict()
+        settings = _settings(prepared, book, name, n_baselines=len(present - set(budgets)))
+        drawn = cell_evidence(inputs, settings).as_dict()
         found[name] = drawn | {"walk_forward": _walked(prepared, directory, book, name)}
-    write_json_atomic(directory.evidence, found)
     return found
 
 
@@ -104,9 +103,11 @@ def _walked(
     return found
 
 
-def _settings(prepared: PreparedStudy, book: RecordBook, cell: str) -> EvidenceSettings:
+def _settings(
+    prepared: PreparedStudy, book: RecordBook, cell: str, *, n_baselines: int
+) -> EvidenceSettings:
     study = prepared.study
-    n_tried = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.current)
+    n_trials = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.current)
     return EvidenceSettings(
         n_bootstrap=study.evidence.n_bootstrap,
         confidence=study.scaling.confidence,
@@ -115,7 +116,7 @@ def _settings(prepared: PreparedStudy, book: RecordBook, cell: str) -> EvidenceS
         trading=Trading(
             cost_bps=study.evidence.cost_bps,
             lag=study.evidence.lag_bars,
-            n_trials=max(n_tried, 1),
+            n_models=n_trials + n_baselines,
             dates_per_year=DATES_PER_YEAR[study.data.time_scale],
         ),
     )

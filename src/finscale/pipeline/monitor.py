@@ -30,7 +30,7 @@ class Monitor:
     Attributes
     ----------
     control
-        Asked before every optimiser step; waits while the machine is too hot.
+        Asked after every optimiser step and every epoch; waits while the machine is too hot.
     """
 
     sampler: Sampler

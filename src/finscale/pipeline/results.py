@@ -16,7 +16,8 @@ from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.pipeline.returns import compare_return_cells, describe_returns
 from finscale.pipeline.selection import Selection
-from finscale.report.page import ReportInput, render_report
+from finscale.report.inputs import ReportInput
+from finscale.report.page import render_report
 from finscale.report.summary import build_summary
 from finscale.rundir import RunDirectory
 from finscale.scaling import averages, axes
@@ -25,6 +26,7 @@ from finscale.scaling.ledger import by_cell, count_test_scorings, judge_cells
 from finscale.scaling.surfaces import surfaces
 from finscale.search.coverage import coverage, tried_in
 from finscale.seeds import derive_seed
+from finscale.tasks import get_task
 
 
 def fit_laws(
@@ -48,8 +50,9 @@ def fit_laws(
     evidence = draw_evidence(
         prepared, directory, selection.book, kept_predictions(prepared, directory, selection.book)
     )
-    compared = compare_return_cells(prepared, directory, selection.book)
-    cells = judge_cells(records, evidence=evidence | compared, **settings)
+    evidence |= compare_return_cells(prepared, directory, selection.book)
+    write_json_atomic(directory.evidence, evidence)
+    cells = judge_cells(records, evidence=evidence, **settings)
     for cell, runs in by_cell(records).items():
         names = {record.experiment for record in runs}
         cells[cell]["stale"] = {
@@ -108,6 +111,8 @@ def write_report(
         included_stale=selection.included_stale,
     )
     predictions = kept_predictions(prepared, directory, book)
+    evidence = read_json(directory.evidence)
+    is_return = {one.cell_name: get_task(one.task).is_return for one in prepared.experiments}
     summary["returns"] = describe_returns(prepared, directory, book, summary["cells"])
     summary["truth"] = describe_oracles(prepared, directory, scaling["cells"], predictions)
     page = render_report(
@@ -123,7 +128,8 @@ def write_report(
             environment=read_json(directory.environment),
             records=book.current,
             predictions=predictions,
-            evidence=read_json(directory.evidence),
+            evidence={name: one for name, one in evidence.items() if not is_return[name]},
+            return_comparisons={name: one for name, one in evidence.items() if is_return[name]},
             coverage=tried,
             imported=read_imported(directory.imported),
         )

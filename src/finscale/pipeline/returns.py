@@ -66,6 +66,7 @@ def compare_return_cells(
             n_bootstrap=study.evidence.n_bootstrap,
             confidence=study.scaling.confidence,
             seed=derive_seed(study.seed, "evidence", name),
+            n_experiments=len(prepared.experiments),
         )
         for name, frame in kept_return_forecasts(prepared, directory, book).items()
     }

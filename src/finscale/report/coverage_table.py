@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from finscale.report.tables import NOTHING, Table
+from finscale.report.numbers import NOTHING
+from finscale.report.tables import Table
 from finscale.search.coverage import Coverage, untouched
 
 _HEADER = (

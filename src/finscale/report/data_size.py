@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from finscale.report.tables import COLLAPSED_MARK, NOTHING, Table, number, signed
+from finscale.report.numbers import NOTHING, number, signed
+from finscale.report.tables import COLLAPSED_MARK, Table
 from finscale.report.theme import (
     AMBER,
     BLUE,

@@ -10,7 +10,8 @@ import polars as pl
 
 from finscale.evaluation.metrics import log_loss, skill
 from finscale.market.repair import describe_repair
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.numbers import NOTHING, number, signed
+from finscale.report.tables import Table
 from finscale.report.theme import display
 
 # A page is read by people.

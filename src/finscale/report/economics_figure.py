@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from finscale.report.numbers import number
 from finscale.report.theme import BLUE, GREY, ORANGE, display, dress, round_ticks
 from finscale.units import count_text, flops_text
 
@@ -120,8 +121,10 @@ def _budgets(
         mode="markers",
         marker={"symbol": "diamond", "size": 9, "color": BLUE},
         name="budget, averaged forecast",
-        text=list(names),
-        hovertemplate="%{text}: %{y:.3g}<extra></extra>",
+        text=[
+            f"{name}: {number(one['value'])}" for name, one in zip(names, estimates, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
         legendgroup="budgets",
         showlegend=shown,
     )

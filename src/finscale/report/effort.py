@@ -7,7 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from finscale.report.tables import NOTHING, Table, number
+from finscale.report.numbers import NOTHING, number
+from finscale.report.tables import Table
 from finscale.report.theme import BLUE, GREY, legend_once, panel, small_multiples
 from finscale.units import count_text, flops_text
 

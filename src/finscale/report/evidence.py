@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.comparisons import claims, difference_table
+from finscale.report.numbers import NOTHING, estimate_text, number, percent, signed
+from finscale.report.tables import Table
 from finscale.report.theme import display
 
 Item = Mapping[str, Any]
@@ -40,8 +42,8 @@ def evidence_section(evidence: Item) -> EvidenceSection:
     return EvidenceSection(
         scores=_scores(evidence),
         more_scores=_more_scores(evidence),
-        differences=_differences(evidence) if evidence["differences"] else None,
-        claims=_claims(evidence),
+        differences=difference_table(evidence),
+        claims=claims(evidence),
         detection=_detection(evidence),
         thresholds=None if best is None else _thresholds(evidence["scores"][best]),
         calibration=_calibration(evidence, shown),
@@ -75,10 +77,10 @@ def _scores(evidence: Item) -> Table:
         rows.append(
             (
                 display(model),
-                _estimate(one["log_loss"], 4),
-                _estimate(one["skill"], 3, sign=True),
-                _estimate(one["skill_vs_benchmark"], 3, sign=True),
-                _estimate(one["auc"], 3),
+                estimate_text(one["log_loss"], 4),
+                estimate_text(one["skill"], 3, sign=True),
+                estimate_text(one["skill_vs_benchmark"], 3, sign=True),
+                estimate_text(one["auc"], 3),
             )
         )
     return Table(("model", "log-loss", "skill", "skill over volatility", "AUC"), tuple(rows))
@@ -92,12 +94,12 @@ def _more_scores(evidence: Item) -> Table:
         rows.append(
             (
                 display(model),
-                _estimate(one["brier"], 4),
-                _estimate(parts["reliability"], 4),
-                _estimate(parts["resolution"], 4),
-                _estimate(parts["uncertainty"], 4),
-                _estimate(one["average_precision"], 3),
-                _estimate(parts["calibration_error"], 3),
+                estimate_text(one["brier"], 4),
+                estimate_text(parts["reliability"], 4),
+                estimate_text(parts["resolution"], 4),
+                estimate_text(parts["uncertainty"], 4),
+                estimate_text(one["average_precision"], 3),
+                estimate_text(parts["calibration_error"], 3),
             )
         )
     header = (
@@ -105,63 +107,6 @@ def _more_scores(evidence: Item) -> Table:
         "calibration error",
     )
     return Table(header, tuple(rows))
-
-
-def _differences(evidence: Item) -> Table:
-    rivals = [
-        name
-        for name in dict.fromkeys(
-            ("base_rate", evidence["volatility_baseline"], evidence["best_baseline"])
-        )
-        if name in evidence["baselines"]
-    ]
-    corrected = (evidence["correction"] or {}).get("p_values", {})
-    found = {(one["model"], one["benchmark"]): one for one in evidence["differences"]}
-    rows = []
-    for budget in evidence["budgets"]:
-        p_value = corrected.get(budget)
-        rows.append(
-            (
-                budget,
-                *(_estimate(found[budget, rival]["difference"], 4, sign=True) for rival in rivals),
-                NOTHING if p_value is None else number(p_value["p_value"]),
-                NOTHING if p_value is None else number(p_value["holm"]),
-                _in_set(evidence, budget),
-            )
-        )
-    header = (
-        "budget",
-        *(f"less {display(rival)}" for rival in rivals),
-        *("p over volatility", "p, Holm", "in confidence set"),
-    )
-    return Table(header, tuple(rows))
-
-
-def _in_set(evidence: Item, model: str) -> str:
-    chosen = evidence["confidence_set"]
-    return NOTHING if chosen is None else "yes" if model in chosen["included"] else "no"
-
-
-def _claims(evidence: Item) -> tuple[str, ...]:
-    """Say what the comparisons allow, in sentences."""
-    claims = []
-    for one in evidence["superior_ability"]:
-        beaten = one["p_value"] < 1.0 - evidence["confidence"]
-        said = "at least one budget beats" if beaten else "no budget is shown to beat"
-        claims.append(
-            f"Superior predictive ability (Hansen 2005): {said} {display(one['benchmark'])}, "
-            f"taking all {len(one['models'])} budgets together (p = {one['p_value']:.3f})."
-        )
-    chosen = evidence["confidence_set"]
-    if chosen is not None:
-        names = ", ".join(display(name) for name in chosen["included"])
-        claims.append(
-            f"Model confidence set (Hansen, Lunde and Nason 2011), {chosen['confidence']:.0%}: the "
-            f"data do not tell these apart from the best: {names}."
-        )
-    if evidence["correction"] is not None:
-        claims.append(evidence["correction"]["statement"])
-    return tuple(claims)
 
 
 def _detection(evidence: Item) -> Table | None:
@@ -178,7 +123,7 @@ def _detection(evidence: Item) -> Table | None:
         rows.append(
             (
                 display(model),
-                *(_estimate(precision.get(recall), 3) for recall in recalls),
+                *(estimate_text(precision.get(recall), 3) for recall in recalls),
                 number(reach["p_min"]),
                 number(reach["p_05"]["value"]),
                 number(reach["p_50"]["value"]),
@@ -198,9 +143,9 @@ def _thresholds(scores: Item) -> Table:
     rows = [
         (
             f"{one['threshold']:g}",
-            _estimate(one["precision"], 3),
-            _estimate(one["recall"], 3),
-            _estimate(one["flagged_frac"], 3),
+            estimate_text(one["precision"], 3),
+            estimate_text(one["recall"], 3),
+            estimate_text(one["flagged_frac"], 3),
         )
         for one in scores["thresholds"]
     ]
@@ -215,9 +160,9 @@ def _calibration(evidence: Item, shown: Sequence[str]) -> Table:
             (
                 display(model),
                 "as it is",
-                _estimate(one["log_loss"], 4),
-                _estimate(one["skill"], 3, sign=True),
-                _estimate(one["calibration"]["calibration_error"], 3),
+                estimate_text(one["log_loss"], 4),
+                estimate_text(one["skill"], 3, sign=True),
+                estimate_text(one["calibration"]["calibration_error"], 3),
                 number(one["calibration"]["calibration_noise"]),
                 NOTHING,
             )
@@ -229,11 +174,11 @@ def _calibration(evidence: Item, shown: Sequence[str]) -> Table:
                     (
                         "",
                         name,
-                        _estimate(mapped["log_loss"], 4),
-                        _estimate(mapped["skill"], 3, sign=True),
-                        _estimate(mapped["calibration"]["calibration_error"], 3),
+                        estimate_text(mapped["log_loss"], 4),
+                        estimate_text(mapped["skill"], 3, sign=True),
+                        estimate_text(mapped["calibration"]["calibration_error"], 3),
                         number(mapped["calibration"]["calibration_noise"]),
-                        _estimate(mapped["gain"], 4, sign=True),
+                        estimate_text(mapped["gain"], 4, sign=True),
                     )
                 )
     header = (
@@ -257,7 +202,7 @@ def _groups(evidence: Item, shown: Sequence[str], kind: str) -> Table:
                 group,
                 f"{first['n_rows']}{few}",
                 f"{100 * first['event_rate']:.0f}%",
-                *(_estimate(found[model]["skill"], 3, sign=True) for model in shown),
+                *(estimate_text(found[model]["skill"], 3, sign=True) for model in shown),
             )
         )
     header = (
@@ -282,7 +227,7 @@ def _walk_forward(walked: Mapping[str, Item]) -> Table | None:
             *(skill(block, block["log_loss"]) for block in one["blocks"]),
             *[NOTHING] * (len(most) - len(one["blocks"])),
             signed(one["summary"]["pooled_skill"]),
-            _estimate(one["summary"]["mean_skill"], 3, sign=True),
+            estimate_text(one["summary"]["mean_skill"], 3, sign=True),
             f"{one['summary']['n_positive']} of {one['summary']['n_periods']}",
         )
         for budget, one in walked.items()
@@ -306,10 +251,10 @@ def _economics(evidence: Item) -> Table | None:
     rows = [
         (
             display(one["name"]).replace("/", ", "),
-            _percent(one["annual_return"]),
-            _percent(one["annual_volatility"]),
-            _estimate(one["sharpe"], 2, sign=True),
-            _percent(one["max_drawdown"]),
+            percent(one["annual_return"]),
+            percent(one["annual_volatility"]),
+            estimate_text(one["sharpe"], 2, sign=True),
+            percent(one["max_drawdown"]),
             number(one["annual_turnover"], digits=1),
             number(one["deflated_sharpe"], digits=2),
         )
@@ -335,26 +280,16 @@ def _note(evidence: Item) -> str:
 def _trading_note(evidence: Item) -> str:
     if evidence["economics"] is None:
         return ""
-    trading = evidence["economics"]["trading"]
+    economics = evidence["economics"]
+    trading = economics["trading"]
+    n_models = (economics["n_strategies"] - 1) // economics["n_rules"]
     when = "the same close" if trading["lag"] == 0 else f"a close {trading['lag']} later"
     return (
         f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
         f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
-        f"deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
-        f"best of {trading['n_trials']} strategies without skill."
+        "deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
+        f"best of {economics['n_strategies']:,} strategies without skill: {n_models:,} models "
+        "(every trial of the searches here, and the baselines) under "
+        f"{economics['n_rules']} rules each, and buy and hold. Strategies that resemble each other "
+        "count in full, so the probability is too low rather than too high."
     )
-
-
-def _estimate(estimate: Item | None, digits: int, *, sign: bool = False) -> str:
-    if estimate is None or estimate["value"] is None:
-        return NOTHING
-    show = signed if sign else number
-    value = show(estimate["value"], digits=digits)
-    if estimate["low"] is None or estimate["high"] is None:
-        return value
-    low, high = (show(estimate[end], digits=digits) for end in ("low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%".replace("-", "−")

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from finscale.report.band import law_band
+from finscale.report.numbers import signed
 from finscale.report.reliability import (
     reliability_diagram,
     reliability_on_test,
@@ -29,7 +30,7 @@ from finscale.report.theme import (
     two_parts,
 )
 from finscale.scaling.ledger import BASE_RATE, PARTS
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 _LINES = (BLUE, ORANGE, GREEN, AMBER, SKY, GREY, BLUE, ORANGE)
 
@@ -148,7 +149,8 @@ def _law_traces(points: Sequence[Mapping[str, Any]], verdict: Any, part: str) ->
             mode="lines",
             name="fitted law",
             line={"color": GREEN, "width": 2},
-            hovertemplate=f"{band.formula}<br>%{{x:,.0f}} parameters<br>%{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{true_minus(band.formula)}<br>%{{x:,.0f}} parameters<br>%{{y:.4f}}"
+            "<extra></extra>",
         ),
     ]
 
@@ -196,7 +198,9 @@ def skill_dots(cell: Mapping[str, Any]) -> go.Figure:
                     mode="markers",
                     name=name,
                     marker=marker,
-                    hovertemplate=f"%{{y}}, {name}<br>skill %{{x:+.4f}}<extra></extra>",
+                    # Plotly writes the signs of ticks as minus signs, those of hover texts not.
+                    text=[signed(value, 4) for _, value in values],
+                    hovertemplate=f"%{{y}}, {name}<br>skill %{{text}}<extra></extra>",
                 ),
                 row=1,
                 col=column,

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 from finscale.evaluation.metrics import skill
 from finscale.imported.fit import fit_imported, results, scored_loss
 from finscale.imported.record import ImportedLine, ImportedRecord
+from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.search_figures import loss_range
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.tables import Table
 from finscale.report.theme import (
     BLUE,
     GREEN,
@@ -27,7 +28,7 @@ from finscale.report.theme import (
     small_multiples,
 )
 from finscale.scaling.laws import Constant, Law, PowerLaw, PowerLawWithFloor
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 _LAWS: dict[str, Law] = {law.name: law for law in (Constant, PowerLaw, PowerLawWithFloor)}
 _N_SIZES = 60
@@ -225,7 +226,7 @@ def _law_trace(fit: Mapping[str, Any], sizes: Sequence[int]) -> list[go.Scatter]
             mode="lines",
             name="law fitted to the best",
             line={"color": GREEN, "width": 2},
-            hovertemplate=f"{chosen['formula']}<extra></extra>",
+            hovertemplate=f"{true_minus(chosen['formula'])}<extra></extra>",
         )
     ]
 
@@ -286,8 +287,8 @@ def law_table(fits: Mapping[str, Mapping[str, Any]]) -> Table:
         rows += [
             (
                 cell,
-                law["formula"],
-                ", ".join(f"{k} = {v:.4g}" for k, v in law["parameters"].items()).replace("-", "−"),
+                true_minus(law["formula"]),
+                fitted_text(law["parameters"]),
                 number(delta[law["law"]], digits=1),
             )
             for law in fit["comparison"]["fits"]

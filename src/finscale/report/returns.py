@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.comparisons import claims, difference_table
+from finscale.report.numbers import estimate_text, number, percent, with_interval
+from finscale.report.tables import Table
 from finscale.report.theme import display
 from finscale.tasks import N_RETURN_BINS
 
@@ -13,8 +15,16 @@ _LEVELS = (0.05, 0.5, 0.95)
 _KINDS = ("raw", "split", "adaptive")
 
 
-def describe_return_cell(summary: Mapping[str, Any], cell: str) -> dict[str, Any] | None:
-    """Return two tables of one cell and what to know of them; None where the task is binary."""
+def describe_return_cell(
+    summary: Mapping[str, Any], cell: str, compared: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """Return the tables of one cell and what to know of them; None where the task is binary.
+
+    Parameters
+    ----------
+    compared
+        What `finscale.evaluation.return_comparison.compare_returns` returns of the cell.
+    """
     models = summary.get("returns", {}).get(cell)
     if not models:
         return None
@@ -26,6 +36,8 @@ def describe_return_cell(summary: Mapping[str, Any], cell: str) -> dict[str, Any
         "n_bins": N_RETURN_BINS,
         "nominal": some["raw"]["nominal"],
         "mean_block": some["mean_block"],
+        "differences": None if compared is None else difference_table(compared),
+        "claims": () if compared is None else claims(compared),
     }
 
 
@@ -38,9 +50,9 @@ def _scores(models: Mapping[str, Any]) -> Table:
             (
                 display(name),
                 _percent(scores["crps"], digits=4),
-                _signed(scores["crps_skill"]),
+                estimate_text(scores["crps_skill"], 3, sign=True),
                 *(_percent(pinball[level], digits=4) for level in _LEVELS),
-                _signed(evidence["r2"]),
+                estimate_text(evidence["r2"], 3, sign=True),
             )
         )
     header = ("model", "CRPS, %", "CRPS skill", *(f"pinball {x:g}, %" for x in _LEVELS), "R²")
@@ -65,23 +77,8 @@ def _coverage(models: Mapping[str, Any]) -> Table:
 
 
 def _percent(estimate: Mapping[str, float | None], *, digits: int) -> str:
-    return _interval(estimate, lambda x: number(100 * x, digits=digits))
+    return with_interval(estimate, lambda x: number(100 * x, digits=digits))
 
 
 def _share(estimate: Mapping[str, float | None]) -> str:
-    return _interval(estimate, lambda x: f"{100 * x:.1f}%")
-
-
-def _signed(estimate: Mapping[str, float | None] | None) -> str:
-    return _interval(estimate, signed)
-
-
-def _interval(estimate: Mapping[str, float | None] | None, write: Callable[[float], str]) -> str:
-    if estimate is None:
-        return NOTHING
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None:
-        return NOTHING
-    if low is None or high is None:
-        return write(value)
-    return f"{write(value)} ({write(low)} to {write(high)})"
+    return with_interval(estimate, percent)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from finscale.records import Record, supplementary_runs
-from finscale.report.tables import NOTHING, Table, number, signed
+from finscale.report.numbers import NOTHING, number, signed
+from finscale.report.tables import Table
 
 _SUMMARY = (
     *("uid", "experiment", "run", "state", "reason", "n_parameters", "recipe", "seed"),

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from finscale.records import CellRecord, Record
+from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.theme import display
 from finscale.scaling.laws import find_law, short_name
 from finscale.scaling.ledger import BASE_RATE, PARTS
 from finscale.study_rows import DataSize
-from finscale.units import count_text
+from finscale.units import count_text, true_minus
 
 COLLAPSED_MARK = "†"
-NOTHING = "–"
 AT_BOUND = "at its bound"
 _HASH_DIGITS = 12
 _SCORE_HEADER = (
@@ -218,10 +218,8 @@ def law_table(judged: Mapping[str, Any]) -> Table:
             rows.append(
                 (
                     part,
-                    fit["formula"],
-                    ", ".join(f"{k} = {v:.4g}" for k, v in fit["parameters"].items()).replace(
-                        "-", "−"
-                    ),
+                    true_minus(fit["formula"]),
+                    fitted_text(fit["parameters"]),
                     number(verdict["comparison"]["delta_aicc"][fit["law"]], digits=1),
                     _left_out(verdict["extrapolation"], fit["law"]),
                     AT_BOUND if bounded else _interval(interval and interval["alpha"]),
@@ -300,21 +298,11 @@ def final_table(summary: Mapping[str, Any]) -> Table:
     return Table((*header, "log-loss validation", "log-loss test"), tuple(rows), n_text=2)
 
 
-def signed(value: float | None, digits: int = 3) -> str:
-    """Format a signed number with a true minus sign."""
-    return NOTHING if value is None else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Format a number, or a dash where it is undefined."""
-    return NOTHING if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
 def _interval(interval: Mapping[str, float] | None) -> str:
     if not interval:
         return NOTHING
     estimate, low, high = (f"{interval[k]:.3g}" for k in ("estimate", "low", "high"))
-    return f"{estimate} ({low} to {high})".replace("-", "−")
+    return true_minus(f"{estimate} ({low} to {high})")
 
 
 def _size_range(sizes: Sequence[int | None]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from finscale.report.numbers import number, signed
 from finscale.report.tables import Table
 from finscale.report.theme import display
 
@@ -33,4 +34,4 @@ def describe_truth(summary: Mapping[str, Any], cell: str) -> dict[str, Any] | No
 
 
 def _text(regret: Mapping[str, float], name: str) -> str:
-    return f"{regret[name]:+.4f}" if name == "realised" else f"{regret[name]:.4f}"
+    return (signed if name == "realised" else number)(regret[name], 4)

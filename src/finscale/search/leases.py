@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from finscale.files import waiting_lock
@@ -63,7 +64,8 @@ def claiming(storage: RDBStorage, lock: Path, name: str) -> Iterator[None]:
 def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
     """Close the running trials whose workers are gone; the caller holds the claim lock.
 
-    One that had stored its record is closed as that says, the others as failed.
+    One that had stored its record is closed as that says, the others as failed. One that another
+    worker closes meanwhile stays as that one left it.
 
     Parameters
     ----------
@@ -75,27 +77,44 @@ def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
         cut_off = worker == own and not is_gone(own)
-        if cut_off:
-            study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001
         # Without a name its worker died while it held the claim lock.
         if cut_off or worker is None or is_gone(worker) or trial._trial_id in silent:  # noqa: SLF001
-            record = trial.user_attrs.get(RECORD, {})
-            if record.get("state") == "complete":
-                study.tell(trial.number, record["validation_loss"], skip_if_finished=True)
-            else:
-                pruned = record.get("state") == "pruned"
-                state = TrialState.PRUNED if pruned else TrialState.FAIL
-                study.tell(trial.number, state=state, skip_if_finished=True)
+            # Its own worker, which needs no claim for that, may end it between our look and this.
+            with contextlib.suppress(UpdateFinishedTrialError):
+                _close(study, trial, cut_off=cut_off)
 
 
-def take(trial: optuna.Trial, storage: RDBStorage, worker: str) -> None:
+def _close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
+    """Close a trial as its record says, as failed without one."""
+    if cut_off:
+        study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001
+    record = trial.user_attrs.get(RECORD, {})
+    if record.get("state") == "complete":
+        study.tell(trial.number, record["validation_loss"], skip_if_finished=True)
+    else:
+        pruned = record.get("state") == "pruned"
+        state = TrialState.PRUNED if pruned else TrialState.FAIL
+        study.tell(trial.number, state=state, skip_if_finished=True)
+
+
+def take(trial: optuna.Trial, storage: RDBStorage, worker: str) -> bool:
     """Write down who runs a trial; the caller holds the claim lock.
 
     Optuna sends heartbeats only from ``Study.optimize``, which cannot hand out trials under a lock;
     the storage's own methods for them are used here instead.
+
+    Returns
+    -------
+    bool
+        False if the trial is closed already: the server had taken the claim lock away, and who
+        held it next found a trial without a worker.
     """
-    trial.set_user_attr(WORKER, worker)
+    try:
+        trial.set_user_attr(WORKER, worker)
+    except UpdateFinishedTrialError:
+        return False
     storage.record_heartbeat(trial._trial_id)  # noqa: SLF001
+    return True
 
 
 @contextlib.contextmanager

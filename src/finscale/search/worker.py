@@ -92,8 +92,8 @@ class Search:
         Returns
         -------
         str
-            ``"trial"``: one was run. ``"busy"``: the last ones are running elsewhere. ``"done"``:
-            every trial is finished.
+            ``"trial"``: one was run. ``"busy"``: the last ones are running elsewhere, or the one to
+            be run was taken away; ask again. ``"done"``: every trial is finished.
 
         Raises
         ------
@@ -132,8 +132,8 @@ class Search:
             # Optuna asks for Study.optimize where there are heartbeats; leases sends its own.
             warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
             trial = self._study.ask()
-        leases.take(trial, self._storage, self._run.worker)
-        return trial
+        taken = leases.take(trial, self._storage, self._run.worker)
+        return trial if taken else "busy"
 
     def _train(self, trial: optuna.Trial, objective: Objective) -> None:
         """Run a trial and close it; what a lost trial comes to is thrown away."""
