@@ -127,7 +127,8 @@ def _scores(average: EnsembleRecord) -> dict[str, Any]:
 
 def _weighed(evidence: Mapping[str, Any] | None, budget: str) -> dict[str, Any]:
     """Return what the evidence adds to the scores of one budget."""
-    if evidence is None or budget not in evidence["scores"]:
+    # The evidence on cells of the task return is comparisons alone.
+    if evidence is None or budget not in evidence.get("scores", {}):
         return {}
     scores = evidence["scores"][budget]
     against = scores["skill_vs_benchmark"]
