@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from command_line import COMMAND, CommandLine
 
-from finscale.cli.app import MODULE_OF, commands_of
+from finscale.cli.app import HELP_OF, MODULE_OF, commands_of
 
 
 def test_every_command_is_looked_for_where_it_is_registered() -> None:
@@ -22,9 +22,10 @@ def test_help_lists_every_command_with_what_it_does(finscale: CommandLine) -> No
     done = finscale("--help")
     assert done.code == 0
     for name, module in MODULE_OF.items():
+        text = commands_of(module)[name].help.partition("\n\n")[0]
+        assert HELP_OF[name] == text
         [line] = [line for line in done.out.splitlines() if f" {name} " in f"{line[:18]} "]
-        first_words = " ".join(commands_of(module)[name].help.split()[:3])
-        assert first_words in line
+        assert " ".join(text.split()[:3]) in line
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(finscale: CommandLine) -> None:
@@ -34,7 +35,8 @@ def test_a_mistyped_command_is_answered_with_the_nearest(finscale: CommandLine) 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["data", "list"], ["features", "list"], ["features", "--help"]]
+    "arguments",
+    [["--version"], ["--help"], ["data", "list"], ["features", "list"], ["features", "--help"]],
 )
 def test_commands_that_need_no_torch_do_not_load_it(arguments: Sequence[str]) -> None:
     program = (

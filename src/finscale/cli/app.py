@@ -28,20 +28,47 @@ MODULE_OF = {
     "data": "data",
     "features": "features",
 }
+# The first lines of their docstrings, so that the list of commands loads none of them.
+HELP_OF = {
+    "run": "Run a study from data to report, or go on where it was left.",
+    "worker": "Work on a run that finscale run leads; may be started on other machines too.",
+    "stop": "Ask a run and all its workers to stop: they finish their epoch, keep everything and "
+    "leave.",
+    "order": "Change the order of a run's experiments, also while it is running.",
+    "search": "Continue the searches of a run.",
+    "train": "Train the best recipes of a run with several seeds, or an architecture of one's own.",
+    "evaluate": "Score the final models and the baselines of a run.",
+    "fit": "Fit the scaling laws to a run's records.",
+    "report": "Fit the scaling laws, and write summary and report anew.",
+    "preview": "Show a study's experiments, grids, parameters, memory, FLOPs and time.",
+    "architectures": "List every architecture within a budget.",
+    "doctor": "Check environment, device, data and storage, and say what to do.",
+    "status": "Show how far a run is: experiments, time left, workers, machine, errors, what is "
+    "stale.",
+    "points": "Gather the points of one or more runs as CSV, for finscale fit-law.",
+    "scripts": "Write a search script for every experiment, and a training script for every "
+    "winner.",
+    "import-results": "Read past results of the reference layout; they are kept, fitted and shown "
+    "apart.",
+    "fit-law": "Fit a scaling law to points, with standard errors and intervals.",
+    "data": "Data sets: import, download, list, verify.",
+    "features": "The features, by tier.",
+}
 
 
 class _LazyGroup(TyperGroup):
-    """A group that has the names of its commands, and imports a command to use or describe it."""
+    """A group that knows what its commands are for, and imports the one that is asked for."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = {name: TyperCommand(name) for name in MODULE_OF}
+        self.commands = {name: TyperCommand(name, help=text) for name, text in HELP_OF.items()}
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or None if there is none of that name."""
-        if cmd_name in self.commands:
-            self.commands[cmd_name] = commands_of(MODULE_OF[cmd_name])[cmd_name]
-        return super().get_command(ctx, cmd_name)
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the name of the command that is asked for, the command, and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            command = commands_of(MODULE_OF[name])[name]
+        return name, command, rest
 
 
 @cache
