@@ -45,12 +45,13 @@ HELP_OF = {
     "doctor": "Check environment, device, data and storage, and say what to do.",
     "status": "Show how far a run is: experiments, time left, workers, machine, errors, what is "
     "stale.",
-    "points": "Gather the points of one or more runs as CSV, for finscale fit-law.",
+    "points": "Gather the points of one or more runs as CSV, for finscale fit-law and fit-line.",
     "scripts": "Write a search script for every experiment, and a training script for every "
     "winner.",
     "import-results": "Read past results of the reference layout; they are kept, fitted and shown "
     "apart.",
     "fit-law": "Fit a scaling law to points, with standard errors and intervals.",
+    "fit-line": "Fit a measure that may be negative as a straight line in the logarithm of a size.",
     "data": "Data sets: import, download, list, verify.",
     "features": "The features, by tier.",
 }
