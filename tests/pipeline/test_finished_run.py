@@ -58,6 +58,7 @@ def test_every_file_of_the_layout_is_there(finished: RunDirectory) -> None:
             "evidence.json",
             "scaling.json",
             "points.csv",
+            "averages.csv",
             "epochs.csv",
             "summary.json",
             "report.html",
