@@ -174,3 +174,28 @@ def test_settings_that_cannot_be_used_are_refused(changes, message: str) -> None
     with pytest.raises(FitError) as caught:
         fit_law(**(GOOD | changes))
     assert str(caught.value).startswith(message)
+
+
+def test_what_the_points_do_not_tell_apart_has_no_intervals() -> None:
+    # Over a span of a thousandth a power and a floor are one straight line.
+    n = np.geomspace(1.000e6, 1.001e6, 40)
+    fitted = fit_law(n=n, loss=1.0 + 9.0 * n**-0.2, law="power-floor", bootstrap=50)
+    assert not fitted.estimate.is_identified
+    assert (fitted.intervals, fitted.standard_errors, fitted.resampling) == (None, None, None)
+    told = fitted.as_dict()
+    assert (told["identified"], told["intervals"]) == (False, None)
+
+
+def test_data_in_proportion_to_size_is_no_second_variable() -> None:
+    n = np.geomspace(1e6, 1e9, 30)
+    with pytest.raises(FitError, match="D is in proportion to a power of N"):
+        fit_law(n=n, d=20 * n, loss=1.8 + 480 * n**-0.35 + 2000 * (20 * n) ** -0.37)
+
+
+@pytest.mark.parametrize("few", ["n", "d"])
+def test_a_surface_needs_three_values_of_each_variable(few: str) -> None:
+    many = np.tile(np.geomspace(1e3, 1e6, 6), 2)
+    two = np.repeat([1e4, 1e5], 6)
+    given = {"n": many, "d": two} if few == "d" else {"n": two, "d": many}
+    with pytest.raises(FitError, match=rf"{few.upper()} takes 2 values"):
+        fit_law(**given, loss=1 + many**-0.3 + two**-0.3, bootstrap=0)

@@ -52,3 +52,20 @@ def test_too_few_points_are_said_to_be_so():
 
 def test_one_data_size_is_no_surface():
     assert surfaces(planted(8, 1), **SETTINGS) == []
+
+
+def test_two_data_sizes_do_not_tell_their_exponent_from_the_floor():
+    # Twelve points and five parameters, yet E, B and beta are free: B D^-beta takes two values.
+    (found,) = surfaces(planted(6, 2), **SETTINGS)
+    assert (found["fit"], found["allocation"]) == (None, None)
+    assert "D takes 2 values" in found["why"]
+
+
+def test_three_data_sizes_do():
+    covered = [
+        low <= true <= high
+        for (found,) in [surfaces(planted(6, 3), **SETTINGS)]
+        for name, true in (("E", 0.3), ("alpha", 0.5), ("beta", 0.6))
+        for low, high in [found["fit"]["intervals"][name]]
+    ]
+    assert all(covered)

@@ -99,11 +99,16 @@ def _print(fitted: FittedPoints) -> None:
     print_table([*header, ""], rows)
     fit = fitted.estimate
     left_out = f", {len(fitted.dropped)} of highest loss left out" if fitted.dropped else ""
-    condition = "none" if fit.condition_number is None else f"{fit.condition_number:.3g}"
+    condition = "singular" if fit.condition_number is None else f"{fit.condition_number:.3g}"
     typer.echo(
         f"\n{fit.n_points} points{left_out}; objective {fit.value:.6g} ({fit.objective.kind}), "
         f"{'converged' if fit.converged else 'NOT converged'}, condition number {condition}"
     )
+    if not fit.is_identified:
+        typer.echo(
+            "NOT identified: the points do not tell these parameters apart, and other values fit "
+            "as well; no interval is given"
+        )
     if fitted.resampled is not None:
         sampled = fitted.resampled
         typer.echo(

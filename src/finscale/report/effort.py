@@ -165,6 +165,7 @@ def surface_table(surfaces: Sequence[Mapping[str, Any]]) -> Table:
             for name in ("E", "A", "B", "alpha", "beta")
         ]
         said = ["converged" if fit["converged"] else "not converged"]
+        said += [] if fit["identified"] else ["not identified: other values fit as well"]
         said += [f"{name} at a bound" for name in fit["at_bound"]]
         rows.append((one["of"], str(one["n_points"]), *numbers, _allocation(one), ", ".join(said)))
     header = (

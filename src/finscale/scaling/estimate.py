@@ -7,7 +7,7 @@ several starts and with analytic derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,15 @@ from finscale.scaling.starts import N_STARTS, N_STARTS_NONLINEAR, grid_candidate
 
 # Beyond these a power of the value is no number any more, and nothing that is measured lies there.
 _SMALLEST, _LARGEST = 1e-50, 1e50
+
+MAX_CONDITION = 1e5
+"""Above this the points do not tell parameters apart, and an interval of one means nothing."""
+
+# A power of one of several variables takes three values: its amplitude and exponent, and the floor.
+_FEWEST_VALUES = 3
+
+# Variables whose logarithms are this close to a line are one variable.
+_ONE_VARIABLE = 1e-6
 
 # Two optima this close, relatively, are the same.
 _SAME = 1e-6
@@ -76,8 +85,8 @@ class Estimate:
     at_bound : tuple of str
         Parameters that lie on a bound: their value is a limit, not a measurement.
     condition_number : float or None
-        Of the residuals' Jacobian with columns of unit length, without the parameters on a bound;
-        above some 1e6 the points do not tell parameters apart. None if it has no finite value.
+        Of the residuals' Jacobian with columns of unit length, without the parameters on a bound.
+        None if the Jacobian is singular, or all parameters lie on bounds.
     n_starts, n_agreeing : int
         Starts polished, and those that reached the optimum.
     """
@@ -95,6 +104,11 @@ class Estimate:
     n_agreeing: int
     form: Form
     branches: tuple[Branch, ...]
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether the points tell all parameters apart that are not on a bound."""
+        return self.condition_number is not None and self.condition_number <= MAX_CONDITION
 
     @property
     def best(self) -> Branch:
@@ -117,6 +131,7 @@ class Estimate:
             "gradient": self.gradient,
             "at_bound": list(self.at_bound),
             "condition_number": self.condition_number,
+            "identified": self.is_identified,
             "n_starts": self.n_starts,
             "n_starts_agreeing": self.n_agreeing,
         }
@@ -155,8 +170,9 @@ def estimate_law(
     Raises
     ------
     FitError
-        If the points are not positive finite numbers (within 1e-50 and 1e50), or there are fewer
-        distinct ones than the law has parameters, or a variable never changes.
+        If the points are not positive finite numbers (within 1e-50 and 1e50), there are fewer
+        distinct ones than the law has parameters, a variable never changes, or of several one takes
+        fewer than three values or N and D go together.
     """
     objective = default_objective(law) if objective is None else objective
     x_VP, loss_P = check_table(law, variables, loss)
@@ -227,13 +243,34 @@ def check_table(
             f"distinct points, got {n_distinct}; measure more, or fit a simpler law"
         )
     if law is not Constant:
-        for name, values_P in zip(law.variables, x_VP, strict=True):
-            if name != "U_D" and np.ptp(values_P) == 0.0:
-                raise FitError(
-                    f"{name} is {values_P[0]:g} at every point, so its exponent cannot be fitted; "
-                    f"vary it, or fit a law in the other variable alone"
-                )
+        _check_spread(dict(zip(law.variables, x_VP, strict=True)))
     return x_VP, loss_P
+
+
+def _check_spread(values: Mapping[str, FloatArray]) -> None:
+    """Refuse variables that vary too little for a law to be told from another."""
+    varied = {name: values_P for name, values_P in values.items() if name != "U_D"}
+    for name, values_P in varied.items():
+        n_values = np.unique(values_P).size
+        if n_values == 1:
+            raise FitError(
+                f"{name} is {values_P[0]:g} at every point, so its exponent cannot be fitted; "
+                f"vary it, or fit a law in the other variable alone"
+            )
+        if len(varied) > 1 and n_values < _FEWEST_VALUES:
+            raise FitError(
+                f"{name} takes {n_values} values, and its exponent cannot be told from the floor by "
+                f"fewer than {_FEWEST_VALUES}; vary it more, or fit a law in the other variable "
+                f"alone"
+            )
+    if len(varied) > 1:
+        correlation = np.corrcoef([np.log(values_P) for values_P in varied.values()])[0, 1]
+        if 1.0 - abs(float(correlation)) < _ONE_VARIABLE:
+            raise FitError(
+                "D is in proportion to a power of N at every point, so that what the one does "
+                "cannot be told from what the other does; vary one while the other stays, or fit "
+                "a law in N alone"
+            )
 
 
 def count_distinct(law: Law, x_VP: Sequence[FloatArray]) -> int:

@@ -30,9 +30,10 @@ class FittedPoints:
     estimate : Estimate
         The fit.
     resampled : Resampled or None
-        Refits of resampled points; None if no bootstrap was asked for.
+        Refits of resampled points; None if no bootstrap was asked for, or the points do not tell
+        the parameters apart (see `Estimate.is_identified`): intervals would mean nothing.
     resampling : str or None
-        "points" drawn with replacement, or "noise" drawn around the law.
+        "points" drawn with replacement, or "noise" drawn around the law; None if neither was.
     confidence : float
         Nominal coverage of the intervals.
     variables : dict
@@ -63,12 +64,12 @@ class FittedPoints:
 
     @property
     def standard_errors(self) -> dict[str, float | None] | None:
-        """Standard error of each parameter; None without a bootstrap."""
+        """Standard error of each parameter; None where nothing was resampled."""
         return None if self.resampled is None else self.resampled.standard_errors()
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]] | None:
-        """Percentile interval of each parameter; None without a bootstrap."""
+        """Percentile interval of each parameter; None where nothing was resampled."""
         return None if self.resampled is None else self.resampled.intervals(self.confidence)
 
     def predict(self, *variables: npt.ArrayLike) -> FloatArray:
@@ -182,16 +183,18 @@ def fit_law(
     try:
         fit = estimate_law(chosen, list(variables.values()), loss_P, criterion)
         refits = None
-        if bootstrap and how == "noise":
+        if not (bootstrap and fit.is_identified):
+            pass
+        elif how == "noise":
             refits = resample_noise(fit, n_samples=bootstrap, seed=seed)
-        elif bootstrap:
+        else:
             refits = resample_points(fit, loss_P, n_samples=bootstrap, seed=seed)
     except FitError as error:
         raise FitError(f"{source}: {error}") from None
     return FittedPoints(
         estimate=fit,
         resampled=refits,
-        resampling=how if bootstrap else None,
+        resampling=None if refits is None else how,
         confidence=confidence,
         variables=variables,
         loss_P=loss_P,

@@ -24,9 +24,9 @@ def surfaces(
     """Fit the surface to every horizon and task that has several budgets and data sizes.
 
     A point is a budget on a data size, its test loss the mean over seeds, N its built parameters
-    and D its training rows. Where the fit converged off its bounds, the sizes that the largest
-    budget's compute would be spent best on are given (Hoffmann et al. 2022, eq. 4), with the FLOPs
-    per parameter and row that these runs took on average.
+    and D its training rows, of which there have to be three each. Where the fit converged off its
+    bounds, the sizes that the largest budget's compute would be spent best on are given (Hoffmann
+    et al. 2022, eq. 4), with the FLOPs per parameter and row that these runs took on average.
 
     Parameters
     ----------
