@@ -48,6 +48,7 @@ from scipy.stats import binomtest
 from finscale.evaluation.comparisons import Difference
 from finscale.evaluation.evidence import EvidenceInputs, EvidenceSettings, cell_evidence
 from finscale.evaluation.forecasts import gather_forecasts
+from finscale.evaluation.multiplicity import rejects
 from finscale.evaluation.predictions import read_predictions
 from finscale.experiments import code_hash
 from finscale.files import Ledger, read_json, write_text_atomic
@@ -199,8 +200,8 @@ FALSE: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 
 MAY_BE_TRUE: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "superior_to_volatility": lambda one: (
-        one["superior_ability"]["logistic_volatility"] < STATED_RATE
+    "superior_to_volatility": lambda one: rejects(
+        one["superior_ability"]["logistic_volatility"], STATED_RATE
     ),
 }
 

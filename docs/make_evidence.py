@@ -221,7 +221,12 @@ def quickstart(measured: Figures) -> str:
         ]
         for cell, one in cells.items()
     ]
-    tests_header = ["horizon", "SPA over volatility", "SPA over the best baseline", "correction"]
+    tests_header = [
+        "horizon",
+        "SPA over volatility",
+        "SPA over the best other baseline",
+        "correction",
+    ]
     verdicts = "\n".join(
         f"- **{horizons[cell]}**: {one['sentence']}" for cell, one in cells.items()
     )

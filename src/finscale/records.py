@@ -184,6 +184,9 @@ class BaselineRecord(CellRecord):
     scores: Scores
 
 
+BASE_RATE = "base_rate"
+"""The baseline from which skill is measured; it is not among those to be chosen from."""
+
 ORACLE = "oracle"
 """The name of the true probabilities among predictions."""
 

@@ -13,6 +13,7 @@ from finscale.rundir import RunDirectory
 from tiny import CELL
 
 BUDGETS = ["1.5K", "2.5K"]
+CELLS = {"h1": 1, "h5": -1}
 
 
 def test_the_points_of_runs_are_gathered(
@@ -50,11 +51,28 @@ def test_averages_have_a_row_per_budget_and_can_be_fitted(
     assert float(rows[0]["sharpe_threshold"]) == pytest.approx(first["sharpe"]["value"])
     assert float(rows[0]["max_drawdown_threshold"]) == pytest.approx(first["max_drawdown"])
     assert rows[0]["test_r2"] == ""
-    fitted = finscale("fit-line", out, "--x", "params", "--y", "sharpe_threshold")
+    refused = finscale("fit-line", out, "--x", "params", "--y", "sharpe_threshold")
+    assert (refused.code, "a line needs three sizes, got 2" in refused.err) == (2, True)
+
+
+def test_a_line_is_fitted_to_the_rows_of_one_question(
+    finscale: CommandLine, tmp_path: Path
+) -> None:
+    points = tmp_path / "points.csv"
+    rows = [f"{cell},{10**k},{sign * k}" for k in range(1, 7) for cell, sign in CELLS.items()]
+    points.write_text("\n".join(["cell,params,sharpe", *rows]))
+    options = ("--x", "params", "--y", "sharpe", "--where", "cell=h5")
+    fitted = finscale("fit-line", points, *options)
     assert fitted.code == 0
-    assert "sharpe_threshold: too few sizes for a verdict; six are needed" in fitted.out
-    told = json.loads(finscale("fit-line", out, "--x", "flops", "--y", "test_skill", "--json").out)
-    assert (told["law"], told["n_points"]) == ("line", 4)
+    assert "sharpe: falls with size; over 6 sizes spanning ×1e+05 it changes by -5" in fitted.out
+    told = json.loads(finscale("fit-line", points, *options, "--json").out)
+    assert (told["law"], told["n_points"], told["kind"]) == ("line", 6, "falls")
+    # Both together say nothing: points of one size are averaged.
+    both = json.loads(finscale("fit-line", points, *options[:4], "--json").out)
+    assert (both["n_points"], both["kind"]) == (6, "no_evidence")
+    for where, fault in (("h5", "write it as column=value"), ("cell=h3", "no such row")):
+        refused = finscale("fit-line", points, *options[:4], "--where", where)
+        assert (refused.code, fault in refused.err) == (2, True)
 
 
 def test_epochs_of_averages_are_refused(finscale: CommandLine, copied: RunDirectory) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from finscale.errors import FitError
-from finscale.scaling.point_table import positive_numbers, read_point_table, table_of
+from finscale.scaling.point_table import read_point_table, read_values, table_of
 
 GOOD = "params,flops,note\n1e6,6e12, a\n2e6,24e12,b\n"
 
@@ -114,8 +114,21 @@ def test_points_that_are_no_table_are_refused() -> None:
     with pytest.raises(FitError, match="no columns"):
         table_of(7)
     with pytest.raises(FitError, match=r"points: n has shape \(1, 2\)"):
-        positive_numbers([[1, 2]], "n")
+        read_values(None, [[1, 2]], "n")
     with pytest.raises(FitError, match="points, row 2: n is -1, and must be positive"):
-        positive_numbers([1, -1], "n")
+        read_values(None, [1, -1], "n")
     with pytest.raises(FitError, match="points, row 1: n is True, not a number"):
-        positive_numbers([True, False], "n")
+        read_values(None, [True, False], "n")
+
+
+def test_rows_are_chosen_by_their_values(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("cell,n\nh1,1\nh5,2\nh1,3\n")
+    table = table_of(tmp_path / "points.csv", {"cell": "h1"})
+    assert table.numbers("n", "n").tolist() == [1, 3]
+    # Rows keep their lines, for messages.
+    assert list(table.rows) == [2, 4]
+    assert table_of({"h": [1, 2, 1], "n": [1, 2, 3]}, {"h": 1}).numbers("n", "n").tolist() == [1, 3]
+    with pytest.raises(FitError, match="where cell=h3: no such row"):
+        table_of(tmp_path / "points.csv", {"cell": "h3"})
+    with pytest.raises(FitError, match="where task: no such column; there are cell, n"):
+        table_of(tmp_path / "points.csv", {"task": "x"})

@@ -8,8 +8,8 @@ from scipy import stats
 
 from finscale.errors import FitError
 from finscale.scaling.laws import PowerLawWithFloor
-from finscale.scaling.uncertainty import Interval
-from finscale.scaling.verdict import Paired, Point, _kind, judge
+from finscale.scaling.uncertainty import Interval, direction
+from finscale.scaling.verdict import Paired, Point, judge
 from finscale.scaling.wording import _aicc_phrase, _signed, extrapolation_notes
 
 SIZES = np.geomspace(1e6, 1.28e8, 8).round().astype(int)
@@ -295,4 +295,4 @@ def test_numbers_are_rounded_to_what_the_interval_supports(interval, text):
     ],
 )
 def test_a_verdict_needs_both_aicc_and_the_interval(delta_aicc, low, high, kind):
-    assert _kind(delta_aicc, Interval((low + high) / 2, low, high)) == kind
+    assert direction(delta_aicc, Interval((low + high) / 2, low, high)) == kind

@@ -9,8 +9,9 @@ import typer
 
 from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
+from finscale.errors import FitError
 from finscale.scaling.fit_points import FittedPoints, fit_law
-from finscale.scaling.point_table import read_point_table
+from finscale.scaling.point_table import PointTable, read_point_table
 from finscale.scaling.resampling import N_SAMPLES
 
 POINTS = typer.Argument(
@@ -34,6 +35,9 @@ RESAMPLING = typer.Option(
     None, help="points (with replacement) or noise (around the law, for least squares)."
 )
 SEED = typer.Option(0, help="Seed of the bootstrap.")
+WHERE = typer.Option(
+    [], metavar="COL=VALUE", help="Fit the rows with this value alone; may be repeated."
+)
 CONFIDENCE = typer.Option(0.95, help="Nominal coverage of the intervals.")
 
 
@@ -57,11 +61,12 @@ def fit_law_command(
     resampling: str | None = RESAMPLING,
     seed: int = SEED,
     confidence: float = CONFIDENCE,
+    where: list[str] = WHERE,
     as_json: bool = JSON,
 ) -> None:
     """Fit a scaling law to points, with standard errors and intervals."""
     fitted = fit_law(
-        replace(read_point_table(points), option_prefix="--"),
+        read_points(points, where),
         law=law,
         loss=loss,
         x=x,
@@ -80,6 +85,23 @@ def fit_law_command(
         print_json(fitted.as_dict())
     else:
         _print(fitted)
+
+
+def read_points(path: Path, where: list[str]) -> PointTable:
+    """Return the rows of a file for which all of these hold: column=value.
+
+    Raises
+    ------
+    FitError
+        If it cannot be read, or no row is such.
+    """
+    table = replace(read_point_table(path), option_prefix="--")
+    for one in where:
+        name, found, value = one.partition("=")
+        if not found:
+            raise FitError(f"--where {one}: write it as column=value, e.g. horizon_bars=1")
+        table = table.where({name: value})
+    return table
 
 
 def _print(fitted: FittedPoints) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from finscale.cli.fit_law import CONFIDENCE, POINTS
+from finscale.cli.fit_law import CONFIDENCE, POINTS, WHERE, read_points
 from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
 from finscale.scaling.line import FORMULA, Line, fit_line
-from finscale.scaling.point_table import read_point_table
 
 X = typer.Option(metavar="COL", help="The size: a column, or arithmetic on columns.")
 Y = typer.Option(metavar="COL", help="The measure, such as a Sharpe ratio, R² or skill.")
@@ -27,11 +25,11 @@ def fit_line_command(
     x: str = X,
     y: str = Y,
     confidence: float = CONFIDENCE,
+    where: list[str] = WHERE,
     as_json: bool = JSON,
 ) -> None:
     """Fit a measure that may be negative as a straight line in the logarithm of a size."""
-    table = replace(read_point_table(points), option_prefix="--")
-    line = fit_line(table, x=x, y=y, confidence=confidence)
+    line = fit_line(read_points(points, where), x=x, y=y, confidence=confidence)
     if as_json:
         print_json(line.as_dict())
     else:
@@ -59,7 +57,7 @@ def _print(line: Line, measure: str) -> None:
     print_table(["parameter", "value", "standard error", f"{share} from", "to"], rows)
     change = line.change
     typer.echo(
-        f"\n{measure}: {_SAID[line.kind]}; over {line.n_points} points spanning "
+        f"\n{measure}: {_SAID[line.kind]}; over {line.n_points} sizes spanning "
         f"×{line.span_ratio:.3g} it changes by {change.estimate:+.4g} "
         f"({share} interval {change.low:+.4g} to {change.high:+.4g})"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from finscale.evaluation.bootstrap import FloatArray, IntArray, Resampling
 from finscale.evaluation.estimate import Estimate
 from finscale.evaluation.multiplicity import Correction, correct_for_tries, rejects
+from finscale.records import BASE_RATE
 
 # Two models whose losses differ by rounding alone are one model.
 _SAME_LOSS = 1e-12
@@ -110,6 +111,17 @@ def paired_difference(model: RowLosses, benchmark: RowLosses, resampling: Resamp
         difference=resampling.estimate(float(gap_B1.mean()), samples_S),
         p_value=superior_ability([model], benchmark, resampling).p_value,
     )
+
+
+def best_other_baseline(
+    baselines: Iterable[str], volatility: str | None, validation_loss: Callable[[str], float]
+) -> str | None:
+    """Return the best on validation of the baselines that are neither base rate nor volatility.
+
+    The rival beside the volatility baseline in tests of superior ability; None if there is none.
+    """
+    others = [name for name in baselines if name not in {BASE_RATE, volatility}]
+    return min(others, key=validation_loss, default=None)
 
 
 def correct_differences(

@@ -24,8 +24,8 @@ from finscale.evaluation.positions import (
 
 BUY_AND_HOLD = "buy_and_hold"
 
-# Fewer symbols than this on every date have no cross-section to speak of.
-_FEWEST_SYMBOLS = 10
+# A decile of fewer symbols than this is empty; weights need two that can differ.
+_FEWEST_FOR_DECILES, _FEWEST_FOR_WEIGHTS = 10, 2
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,21 @@ class Economics:
     ----------
     trading
         Costs, lag and models tried.
+    n_models
+        Models that count as tried.
     n_rules
-        Rules by which every model is traded: two in time, and across symbols two more.
+        Rules by which every model is traded: two in time, and across symbols one or two more.
     n_strategies
         N of the deflated Sharpe ratio; see `measure_economics`.
     timing
         Buy and hold, and for each model ``MODEL/threshold`` (all or nothing) and
         ``MODEL/proportional``, by rules chosen on validation.
     cross_section
-        On panels ``MODEL/forecast_weighted`` and, from ten symbols up, ``MODEL/decile``; empty
-        where no date has ten.
+        On panels ``MODEL/forecast_weighted`` and, where a date has ten symbols, ``MODEL/decile``.
     """
 
     trading: Trading
+    n_models: int
     n_rules: int
     n_strategies: int
     timing: tuple[Backtest, ...]
@@ -96,10 +98,11 @@ def measure_economics(
     row on the date, in equal parts.
 
     The deflated Sharpe ratio counts every strategy tried (Bailey and López de Prado 2014): each
-    model tried under each rule, and buy and hold. The models are the trials of the cell's searches
-    and its baselines, not the few that reached test: each of them might have, and been traded by
-    any of the rules. Positions of models alike are alike, so N is above the number of independent
-    strategies that the formula asks for, and the probability errs on the low side. The thresholds
+    model tried under each rule, and buy and hold. The models are the trials of the cell's searches,
+    under earlier settings too, and its baselines, not the few that reached test: each of them might
+    have, and been traded by any of the rules. Positions of models alike are alike, so N is above
+    the number of independent strategies that the formula asks for, and the probability errs on the
+    low side. The thresholds
     that a rule was chosen among do not count: the choice is made on validation, and neighbouring
     ones are the same positions on most dates. Nor do other cells: who picks the best strategy of
     several of them has to count those as well.
@@ -128,13 +131,16 @@ def measure_economics(
     if volatility_baseline is not None:
         compared_with.append(f"{volatility_baseline}/threshold")
     cross_section = {}
-    if np.nansum(present_TN, axis=1).max() >= _FEWEST_SYMBOLS:
-        for model in test.models:
+    n_together = np.nansum(present_TN, axis=1).max()
+    for model in test.models:
+        if n_together >= _FEWEST_FOR_DECILES:
             cross_section[f"{model}/decile"] = decile_weights(now_TN[model])
+        if n_together >= _FEWEST_FOR_WEIGHTS:
             cross_section[f"{model}/forecast_weighted"] = forecast_weights(now_TN[model])
 
     n_rules = (len(timing) - 1 + len(cross_section)) // len(test.models)
-    n_strategies = n_rules * max(trading.n_models, len(test.models)) + 1
+    n_models = max(trading.n_models, len(test.models))
+    n_strategies = n_rules * n_models + 1
 
     def run(weights: dict[str, FloatArray], others: tuple[str, ...]) -> tuple[Backtest, ...]:
         return run_backtests(
@@ -151,6 +157,7 @@ def measure_economics(
 
     return Economics(
         trading=trading,
+        n_models=n_models,
         n_rules=n_rules,
         n_strategies=n_strategies,
         timing=run(timing, tuple(compared_with)),

@@ -15,6 +15,7 @@ from finscale.evaluation.comparisons import (
     ConfidenceSet,
     Difference,
     SuperiorAbility,
+    best_other_baseline,
     correct_differences,
     model_confidence_set,
     paired_difference,
@@ -101,14 +102,14 @@ class Evidence:
     n_samples, mean_block, comparison_block
         Of the bootstrap: samples, and the block lengths, in dates, of the scores and of the
         comparisons. Losses rise and fall with the market's volatility, their differences less so.
-    best_budget, best_baseline
-        Chosen on validation; the latter among the baselines that are not the volatility's.
+    best_budget, best_other_baseline
+        Chosen on validation; see `finscale.evaluation.comparisons.best_other_baseline`.
     scores, recalibration, stability
         By model.
     differences
         Of every budget against every baseline.
     superior_ability
-        Of all budgets together against the volatility baseline and against the best baseline.
+        Of all budgets together against the volatility baseline and against the best other one.
     confidence_set
         Over budgets and baselines.
     correction
@@ -132,7 +133,7 @@ class Evidence:
     baselines: tuple[str, ...]
     volatility_baseline: str | None
     best_budget: str | None
-    best_baseline: str | None
+    best_other_baseline: str | None
     scores: dict[str, ModelScores]
     differences: tuple[Difference, ...]
     superior_ability: tuple[SuperiorAbility, ...]
@@ -171,12 +172,11 @@ def cell_evidence(
     baselines = tuple(name for name in test.models if name not in inputs.budgets)
     volatility = settings.volatility_baseline if settings.volatility_baseline in baselines else None
     best_budget = min(inputs.budgets, key=validation.mean_loss, default=None)
-    best_baseline = min(
-        (name for name in baselines if name != volatility), key=validation.mean_loss, default=None
-    )
+    other = best_other_baseline(baselines, volatility, validation.mean_loss)
     resampling = _resample(test, test.models, None, inputs.horizon_bars, settings)
     compared = (*inputs.budgets, *baselines)
-    pairs = _resample(test, compared, volatility or best_baseline, inputs.horizon_bars, settings)
+    rival = volatility or other or next(iter(baselines), None)
+    pairs = _resample(test, compared, rival, inputs.horizon_bars, settings)
     closes = None if inputs.closes is None else grid_closes(inputs.closes)
     differences = tuple(
         paired_difference(test.losses(budget), test.losses(baseline), pairs)
@@ -200,7 +200,7 @@ def cell_evidence(
         baselines=baselines,
         volatility_baseline=volatility,
         best_budget=best_budget,
-        best_baseline=best_baseline,
+        best_other_baseline=other,
         scores={
             model: score_forecasts(
                 test.of(model),
@@ -212,7 +212,7 @@ def cell_evidence(
             for model in test.models
         },
         differences=differences,
-        superior_ability=_superior(test, inputs.budgets, (volatility, best_baseline), pairs),
+        superior_ability=_superior(test, inputs.budgets, (volatility, other), pairs),
         confidence_set=model_confidence_set([test.losses(one) for one in compared], pairs)
         if compared
         else None,

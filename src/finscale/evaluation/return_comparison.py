@@ -11,6 +11,7 @@ import polars as pl
 from finscale.evaluation.bootstrap import Resampling, block_length, resample
 from finscale.evaluation.comparisons import (
     RowLosses,
+    best_other_baseline,
     correct_differences,
     model_confidence_set,
     paired_difference,
@@ -48,9 +49,10 @@ def compare_returns(
     Returns
     -------
     dict
-        ``budgets``, ``baselines``, ``volatility_baseline``, ``best_budget``, ``best_baseline``,
-        ``differences``, ``superior_ability``, ``confidence_set``, ``correction``, ``confidence``,
-        ``n_samples`` and ``comparison_block``, which mean what they do in
+        ``budgets``, ``baselines``, ``volatility_baseline``, ``best_budget``,
+        ``best_other_baseline``, ``differences``, ``superior_ability``, ``confidence_set``,
+        ``correction``, ``confidence``, ``n_samples`` and ``comparison_block`` (as long as any
+        difference of a budget and a baseline needs), which otherwise mean what they do in
         `finscale.evaluation.evidence.Evidence`. Without a budget or a baseline nothing is compared.
     """
     averaged = frame.filter(pl.col("seed").is_null())
@@ -66,20 +68,20 @@ def compare_returns(
     rivals = [model for model in names if model in losses and model not in budgets]
     volatility = volatility_baseline if volatility_baseline in rivals else None
     on_validation = _mean_losses(averaged.filter(pl.col("part") == "validation"))
-    best_baseline = min(
-        (name for name in rivals if name != volatility), key=on_validation.__getitem__, default=None
-    )
+    other = best_other_baseline(rivals, volatility, on_validation.__getitem__)
     found: dict[str, Any] = {
         "budgets": present,
         "baselines": rivals,
         "volatility_baseline": volatility,
         "best_budget": min(present, key=on_validation.__getitem__, default=None),
-        "best_baseline": best_baseline,
+        "best_other_baseline": other,
         "differences": [],
         "superior_ability": [],
         "confidence_set": None,
         "correction": None,
         "confidence": confidence,
+        "n_samples": n_bootstrap,
+        "comparison_block": None,
     }
     if not present or not rivals:
         return found
@@ -104,7 +106,7 @@ def compare_returns(
         "differences": [plain(one) for one in differences],
         "superior_ability": [
             plain(superior_ability([losses[own] for own in present], losses[rival], resampling))
-            for rival in (volatility, best_baseline)
+            for rival in (volatility, other)
             if rival is not None
         ],
         "confidence_set": plain(
@@ -115,7 +117,6 @@ def compare_returns(
                 differences, volatility, n_tried=n_experiments, confidence=confidence
             )
         ),
-        "n_samples": resampling.n_samples,
         "comparison_block": resampling.mean_block,
     }
 

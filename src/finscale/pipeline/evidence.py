@@ -107,7 +107,7 @@ def _settings(
     prepared: PreparedStudy, book: RecordBook, cell: str, *, n_baselines: int
 ) -> EvidenceSettings:
     study = prepared.study
-    n_trials = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.current)
+    n_trials = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.all)
     return EvidenceSettings(
         n_bootstrap=study.evidence.n_bootstrap,
         confidence=study.scaling.confidence,

@@ -27,7 +27,7 @@ def difference_table(compared: Item) -> Table | None:
     rivals = [
         name
         for name in dict.fromkeys(
-            ("base_rate", compared["volatility_baseline"], compared["best_baseline"])
+            ("base_rate", compared["volatility_baseline"], compared["best_other_baseline"])
         )
         if name in compared["baselines"]
     ]

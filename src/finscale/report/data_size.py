@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from finscale.records import BASE_RATE
 from finscale.report.numbers import NOTHING, number, signed
 from finscale.report.tables import COLLAPSED_MARK, Table
 from finscale.report.theme import (
@@ -21,7 +22,6 @@ from finscale.report.theme import (
     dress,
     round_ticks,
 )
-from finscale.scaling.ledger import BASE_RATE
 from finscale.study_rows import DataSize
 from finscale.units import count_text
 

@@ -23,6 +23,7 @@ _KINDS = {
     "rises": "rises",
     "no_evidence": "no evidence",
     "too_few_points": "too few points",
+    "descriptive": "describes only",
 }
 _BAND = "rgba(0,114,178,0.18)"
 

@@ -38,7 +38,7 @@ class EvidenceSection:
 def evidence_section(evidence: Item) -> EvidenceSection:
     """Return the tables of one cell; ``evidence`` is `Evidence.as_dict` of the cell."""
     shown = _shown(evidence)
-    best = evidence["best_budget"] or evidence["best_baseline"]
+    best = evidence["best_budget"] or evidence["best_other_baseline"]
     return EvidenceSection(
         scores=_scores(evidence),
         more_scores=_more_scores(evidence),
@@ -60,7 +60,7 @@ def _shown(evidence: Item) -> list[str]:
     """Return the models that the detailed tables show: the best of each kind, and volatility."""
     names = (
         evidence["best_budget"],
-        evidence["best_baseline"],
+        evidence["best_other_baseline"],
         evidence["volatility_baseline"],
     )
     return [name for name in dict.fromkeys(names) if name is not None]
@@ -282,14 +282,13 @@ def _trading_note(evidence: Item) -> str:
         return ""
     economics = evidence["economics"]
     trading = economics["trading"]
-    n_models = (economics["n_strategies"] - 1) // economics["n_rules"]
     when = "the same close" if trading["lag"] == 0 else f"a close {trading['lag']} later"
     return (
         f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
         f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
         "deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
-        f"best of {economics['n_strategies']:,} strategies without skill: {n_models:,} models "
-        "(every trial of the searches here, and the baselines) under "
-        f"{economics['n_rules']} rules each, and buy and hold. Strategies that resemble each other "
-        "count in full, so the probability is too low rather than too high."
+        f"best of {economics['n_strategies']:,} strategies without skill: "
+        f"{economics['n_models']:,} models (every trial of the searches here, and the baselines) "
+        f"under {economics['n_rules']} rules each, and buy and hold. Strategies that resemble each "
+        "other count in full, so the probability is too low rather than too high."
     )

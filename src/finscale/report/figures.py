@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
+from finscale.records import BASE_RATE
 from finscale.report.band import law_band
 from finscale.report.numbers import signed
 from finscale.report.reliability import (
@@ -29,7 +30,7 @@ from finscale.report.theme import (
     round_ticks,
     two_parts,
 )
-from finscale.scaling.ledger import BASE_RATE, PARTS
+from finscale.scaling.ledger import PARTS
 from finscale.units import count_text, true_minus
 
 _LINES = (BLUE, ORANGE, GREEN, AMBER, SKY, GREY, BLUE, ORANGE)

@@ -9,13 +9,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from finscale.records import FinalRecord, Record, TrialRecord
+from finscale.records import BASE_RATE, FinalRecord, Record, TrialRecord
 from finscale.report import economics_figure, figures
 from finscale.report.coverage_figure import coverage_figure
 from finscale.report.effort import TUNING_TEXT, tuning_figure
 from finscale.report.imported import ImportedSection
 from finscale.report.inputs import ReportInput
-from finscale.scaling.ledger import BASE_RATE, finals_by_budget
+from finscale.scaling.ledger import finals_by_budget
 from finscale.search.coverage import Coverage
 
 _SKILL_TEXT = (

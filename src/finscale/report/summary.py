@@ -8,13 +8,12 @@ from typing import Any
 
 from finscale.evaluation.metrics import hindsight_skill
 from finscale.ladder.budgets import parse_budget
-from finscale.records import BaselineRecord, Record
+from finscale.records import BASE_RATE, BaselineRecord, Record
 from finscale.report.alarms import alarms, leak_alarm
 from finscale.report.budget_summary import both_parts, summarise_budget
 from finscale.report.supplementary import supplementary_summary
 from finscale.scaling.effort import effort_cautions
 from finscale.scaling.ledger import (
-    BASE_RATE,
     NO_FINALS,
     PARTS,
     baselines,

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finscale.records import CellRecord, Record
+from finscale.records import BASE_RATE, CellRecord, Record
 from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.theme import display
 from finscale.scaling.laws import find_law, short_name
-from finscale.scaling.ledger import BASE_RATE, PARTS
+from finscale.scaling.ledger import PARTS
 from finscale.study_rows import DataSize
 from finscale.units import count_text, true_minus
 

@@ -28,7 +28,8 @@ def axis_laws(rows: Sequence[Row], **settings: Any) -> list[dict[str, Any]]:
     -------
     list of dict
         ``axis``, ``of`` (the cell, or the horizon, task and budget that have several data sizes),
-        ``part``, ``n_points``, ``span_ratio``, ``kind``, ``law`` (that AICc prefers), ``alpha``,
+        ``part``, ``n_points``, ``span_ratio``, ``kind`` ("descriptive" along the runs, where a
+        running minimum can only fall), ``law`` (that AICc prefers), ``alpha``,
         ``alpha_low``, ``alpha_high``, ``delta_aicc``, ``loss_difference`` (estimate, low, high);
         None where there is no such number.
     """
@@ -40,11 +41,11 @@ def axis_laws(rows: Sequence[Row], **settings: Any) -> list[dict[str, Any]]:
             _weighed(_means(own, "flops", by="budget"), settings, axis="training FLOPs", of=cell)
         )
         along = compute_frontier([row for row in rows if row["cell"] == cell])
-        found.append(
-            _weighed(
-                along, settings, axis="training FLOPs along the runs", of=cell, part="validation"
-            )
+        described = _weighed(
+            along, settings, axis="training FLOPs along the runs", of=cell, part="validation"
         )
+        # A running minimum can only fall, so that it would be found to do so in noise as well.
+        found.append(described and described | {"kind": "descriptive"})
     for place in dict.fromkeys(_place(row) for row in finals):
         own = [row for row in finals if _place(row) == place]
         points = _means(own, "rows", by="cell")

@@ -259,9 +259,8 @@ def _check_spread(values: Mapping[str, FloatArray]) -> None:
             )
         if len(varied) > 1 and n_values < _FEWEST_VALUES:
             raise FitError(
-                f"{name} takes {n_values} values, and its exponent cannot be told from the floor by "
-                f"fewer than {_FEWEST_VALUES}; vary it more, or fit a law in the other variable "
-                f"alone"
+                f"{name} takes {n_values} values, and fewer than {_FEWEST_VALUES} do not tell its "
+                f"exponent from the floor; vary it more, or fit a law in the other variable alone"
             )
     if len(varied) > 1:
         correlation = np.corrcoef([np.log(values_P) for values_P in varied.values()])[0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from finscale.errors import FitError
 from finscale.scaling.estimate import Estimate, default_objective, estimate_law
 from finscale.scaling.laws import Constant, Law, find_law, short_name
 from finscale.scaling.objective import FloatArray, Kind, Objective
-from finscale.scaling.point_table import PointTable, positive_numbers, table_of
+from finscale.scaling.point_table import read_values, table_of
 from finscale.scaling.resampling import N_SAMPLES, Resampled, resample_noise, resample_points
+from finscale.scaling.uncertainty import check_confidence
 
 OBJECTIVES: tuple[Kind, ...] = ("huber", "log-least-squares", "least-squares")
 
@@ -120,6 +122,7 @@ def fit_law(
     resampling: str | None = None,
     seed: int = 0,
     confidence: float = 0.95,
+    where: Mapping[str, Any] | None = None,
 ) -> FittedPoints:
     """Fit a scaling law to points, with standard errors and intervals by bootstrap.
 
@@ -152,6 +155,8 @@ def fit_law(
         Seed of the bootstrap.
     confidence : float
         Nominal coverage of the intervals.
+    where : mapping, optional
+        Columns to the values that rows must have to be fitted, such as one cell of a run.
 
     Returns
     -------
@@ -166,11 +171,11 @@ def fit_law(
     criterion = _objective(chosen, objective, huber)
     how = _resampling(criterion, resampling)
     _check_settings(drop_highest, bootstrap, seed, confidence)
-    table = None if points is None else table_of(points)
+    table = None if points is None else table_of(points, where)
     given = {"x": x, "n": n, "d": d, "unique_d": unique_d}
-    loss_P = _read(table, loss, "loss")
+    loss_P = read_values(table, loss, "loss")
     variables = {
-        name: _read(table, values, option)
+        name: read_values(table, values, option)
         for name, (option, values) in _variables(chosen, given).items()
     }
     if not variables:
@@ -234,8 +239,7 @@ def _check_settings(drop_highest: int, bootstrap: int, seed: int, confidence: fl
         raise FitError(f"bootstrap {bootstrap}: give 0 for none, or 2 samples or more")
     if seed < 0:
         raise FitError(f"seed {seed}: give a whole number, 0 or more")
-    if not 0.0 < confidence < 1.0:
-        raise FitError(f"confidence {confidence:g}: give a share between 0 and 1, such as 0.95")
+    check_confidence(confidence)
 
 
 def _variables(law: Law, given: dict[str, Values | None]) -> dict[str, tuple[str, Values]]:
@@ -260,14 +264,6 @@ def _variables(law: Law, given: dict[str, Values | None]) -> dict[str, tuple[str
             f"give exactly these"
         )
     return {name: (option, options[option]) for name, option in wanted.items()}
-
-
-def _read(table: PointTable | None, values: Values, option: str) -> FloatArray:
-    if not isinstance(values, str):
-        return positive_numbers(values, option)
-    if table is None:
-        raise FitError(f"{option} {values}: a column needs points to be one of; give them first")
-    return table.numbers(values, option)
 
 
 def _same_length(name: str, x_P: FloatArray, loss_P: FloatArray) -> FloatArray:

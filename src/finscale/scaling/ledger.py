@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from finscale.errors import FitError
 from finscale.records import (
+    BASE_RATE,
     BaselineRecord,
     CellRecord,
     EnsembleRecord,
@@ -30,9 +31,6 @@ _RecordT = TypeVar("_RecordT", bound=CellRecord)
 
 Part = Literal["validation", "test"]
 PARTS: tuple[Part, ...] = ("validation", "test")
-
-BASE_RATE = "base_rate"
-"""The baseline from which skill is measured; it is not among those to be chosen from."""
 
 NO_FINALS = "no budget has a final run yet"
 

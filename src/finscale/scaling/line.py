@@ -1,7 +1,7 @@
 """A measure of either sign against a size: a straight line in its logarithm, y = a + b ln x.
 
 Skill, Sharpe ratios and R² may be negative, so that no power law fits them. Whether they depend on
-a size at all is asked by the same rules as of a loss (see `finscale.scaling.verdict.judge`). With
+a size at all is asked by the same rule as of a loss: `finscale.scaling.uncertainty.direction`. With
 Gaussian noise of one spread, intervals from Student's t are exact for any number of points (Seber
 and Lee 2003, "Linear regression analysis", section 6.1), so that nothing has to be resampled.
 """
@@ -17,15 +17,18 @@ import numpy.typing as npt
 from scipy import stats
 
 from finscale.errors import FitError
-from finscale.scaling.fit import MIN_DELTA_AICC, aicc
-from finscale.scaling.point_table import PointTable, table_of
-from finscale.scaling.uncertainty import Interval
+from finscale.scaling.fit import aicc, points_needed
+from finscale.scaling.laws import PowerLawWithFloor
+from finscale.scaling.point_table import read_values, table_of
+from finscale.scaling.uncertainty import Direction, Interval, check_confidence, direction
 
 FORMULA = "y = a + b ln x"
 
-Direction = Literal["rises", "falls", "no_evidence", "too_few_points"]
+_FEWEST_SIZES = points_needed(PowerLawWithFloor)
+"""As for a verdict on loss, so that both are asked of the same points."""
 
-_FEWEST_SIZES = 6  # as for a power law with a floor, so that both are asked of the same points
+_LARGEST = 1e50
+"""What is larger, or a size below its inverse, is in no unit that anything is measured in."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Line:
     ----------
     kind : str
         "rises" or "falls" if AICc prefers the line to a constant by 2 or more and the interval of
-        b leaves 0 out; otherwise "no_evidence", below six distinct sizes "too_few_points".
+        b leaves 0 out; otherwise "no_evidence", below six sizes "too_few_points".
     n_points : int
+        Sizes; points of one size are averaged.
     span_ratio : float
         Largest over smallest size.
     a, b : Interval
@@ -54,7 +58,7 @@ class Line:
         Nominal coverage of the intervals.
     """
 
-    kind: Direction
+    kind: Direction | Literal["too_few_points"]
     n_points: int
     span_ratio: float
     a: Interval
@@ -93,8 +97,12 @@ def fit_line(
     x: str | npt.ArrayLike,
     y: str | npt.ArrayLike,
     confidence: float = 0.95,
+    where: Mapping[str, Any] | None = None,
 ) -> Line:
     """Fit a measure that may have either sign against the logarithm of a size.
+
+    Points of one size are averaged first: they share whatever is peculiar to that size, its
+    architecture and recipe, and are no independent measurements of what size does.
 
     Parameters
     ----------
@@ -106,25 +114,27 @@ def fit_line(
         The measure, likewise.
     confidence : float
         Nominal coverage of the intervals, within (0, 1).
+    where : mapping, optional
+        Columns to the values that rows must have to be fitted, such as one cell of a run.
 
     Raises
     ------
     FitError
-        If there are fewer than three points or all sizes are equal, or the points cannot be used.
+        If there are fewer than three sizes, or the points cannot be used.
     """
-    if not 0.0 < confidence < 1.0:
-        raise FitError(f"confidence {confidence:g}: give a share between 0 and 1, such as 0.95")
-    table = None if points is None else table_of(points)
-    x_P, y_P = _numbers(table, x, "x"), _numbers(table, y, "y", may_be_negative=True)
+    check_confidence(confidence)
+    table = None if points is None else table_of(points, where)
+    x_P = read_values(table, x, "x")
+    y_P = read_values(table, y, "y", may_be_negative=True)
     source = "points" if table is None else table.source
     if x_P.size != y_P.size:
         raise FitError(f"{source}: x has {x_P.size} values and y {y_P.size}")
-    n_distinct = np.unique(x_P).size
-    if x_P.size < 3 or n_distinct < 2:
-        raise FitError(
-            f"{source}: a line needs three points of two sizes, got {x_P.size} of {n_distinct}; "
-            f"measure more"
-        )
+    if max(x_P.max(), 1.0 / x_P.min(), np.abs(y_P).max()) > _LARGEST:
+        raise FitError(f"{source}: numbers beyond {_LARGEST:g}; choose another unit")
+    x_P, of_P = np.unique(x_P, return_inverse=True)
+    y_P = np.bincount(of_P, weights=y_P) / np.bincount(of_P)
+    if x_P.size < 3:
+        raise FitError(f"{source}: a line needs three sizes, got {x_P.size}; measure more")
     log_P = np.log(x_P)
     off_P = log_P - log_P.mean()
     squares = float(off_P @ off_P)
@@ -142,7 +152,7 @@ def fit_line(
     span = float(np.ptp(log_P))
     delta_aicc = _gain_over_constant(y_P, rss)
     return Line(
-        kind=_kind(n_distinct, delta_aicc, b),
+        kind=_kind(x_P.size, delta_aicc, b),
         n_points=x_P.size,
         span_ratio=float(np.exp(span)),
         a=_interval(level - slope * float(log_P.mean()), reach * errors["a"]),
@@ -153,21 +163,6 @@ def fit_line(
         delta_aicc=delta_aicc,
         confidence=confidence,
     )
-
-
-def _numbers(
-    table: PointTable | None,
-    values: str | npt.ArrayLike,
-    option: str,
-    *,
-    may_be_negative: bool = False,
-) -> npt.NDArray[np.float64]:
-    if not isinstance(values, str):
-        table = table_of({option: np.asarray(values, dtype=object)})
-        values = option
-    elif table is None:
-        raise FitError(f"{option} {values}: a column needs points to be one of; give them first")
-    return table.numbers(values, option, may_be_negative=may_be_negative)
 
 
 def _interval(estimate: float, reach: float) -> Interval:
@@ -183,11 +178,9 @@ def _gain_over_constant(y_P: npt.NDArray[np.float64], rss: float) -> float | Non
     return None if constant is None or line is None else constant - line
 
 
-def _kind(n_distinct: int, delta_aicc: float | None, b: Interval) -> Direction:
-    if n_distinct < _FEWEST_SIZES or delta_aicc is None:
+def _kind(
+    n_sizes: int, delta_aicc: float | None, b: Interval
+) -> Direction | Literal["too_few_points"]:
+    if n_sizes < _FEWEST_SIZES or delta_aicc is None:
         return "too_few_points"
-    if delta_aicc < MIN_DELTA_AICC:
-        return "no_evidence"
-    if b.high < 0.0:
-        return "falls"
-    return "rises" if b.low > 0.0 else "no_evidence"
+    return direction(delta_aicc, b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,31 @@ class PointTable:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(self.cells)
+
+    def where(self, conditions: Mapping[str, Any]) -> PointTable:
+        """Return the rows whose columns have these values, compared as text.
+
+        Raises
+        ------
+        FitError
+            If there is no such column, or no such row.
+        """
+        place = f"{self.source}: {self.option_prefix}where"
+        unknown = [name for name in conditions if name not in self.cells]
+        if unknown:
+            raise FitError(
+                f"{place} {unknown[0]}: no such column; there are {', '.join(self.columns)}"
+            )
+        kept = [
+            index
+            for index in range(len(self.rows))
+            if all(str(self.cells[name][index]) == str(one) for name, one in conditions.items())
+        ]
+        if not kept:
+            told = ", ".join(f"{name}={value}" for name, value in conditions.items())
+            raise FitError(f"{place} {told}: no such row; give values that the columns have")
+        cells = {name: [column[i] for i in kept] for name, column in self.cells.items()}
+        return replace(self, cells=cells, rows=[self.rows[i] for i in kept])
 
     def numbers(self, text: str, option: str, *, may_be_negative: bool = False) -> FloatArray:
         """Return an expression of the columns, one number per row, by default a positive one.
@@ -115,14 +140,16 @@ def read_point_table(path: Path) -> PointTable:
     return _read_csv(path)
 
 
-def table_of(points: Any) -> PointTable:
-    """Return a polars or pandas frame, or arrays by name, as a table.
+def table_of(points: Any, where: Mapping[str, Any] | None = None) -> PointTable:
+    """Return a file, a polars or pandas frame, or arrays by name, as a table; all rows, or some.
 
     Raises
     ------
     FitError
         If it is none of these, or its columns differ in length.
     """
+    if where:
+        return table_of(points).where(where)
     if isinstance(points, PointTable):
         return points
     if isinstance(points, (str, Path)):
@@ -140,18 +167,31 @@ def table_of(points: Any) -> PointTable:
     return _checked("points", cells, "row", next(iter(lengths.values())))
 
 
-def positive_numbers(values: npt.ArrayLike, place: str) -> FloatArray:
-    """Return an array of numbers given as such, refused unless positive and finite.
+def read_values(
+    table: PointTable | None,
+    values: str | npt.ArrayLike,
+    option: str,
+    *,
+    may_be_negative: bool = False,
+) -> FloatArray:
+    """Return numbers that were given as such, or as an expression of a table's columns.
 
     Raises
     ------
     FitError
-        If it is not.
+        As `PointTable.numbers` does, or if an expression has no table.
     """
-    cells = np.asarray(values)
+    if isinstance(values, str):
+        if table is None:
+            raise FitError(
+                f"{option} {values}: a column needs points to be one of; give them first"
+            )
+        return table.numbers(values, option, may_be_negative=may_be_negative)
+    cells = np.asarray(values, dtype=object)
     if cells.ndim != 1:
-        raise FitError(f"points: {place} has shape {cells.shape}; give one value per point")
-    return _checked("points", {place: cells.tolist()}, "row", cells.size).numbers(place, place)
+        raise FitError(f"points: {option} has shape {cells.shape}; give one value per point")
+    own = _checked("points", {option: cells.tolist()}, "row", cells.size)
+    return own.numbers(option, option, may_be_negative=may_be_negative)
 
 
 def _read_csv(path: Path) -> PointTable:

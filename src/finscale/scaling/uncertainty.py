@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from finscale.errors import FitError
-from finscale.scaling.fit import LawFit
+from finscale.scaling.fit import MIN_DELTA_AICC, LawFit
 from finscale.scaling.projection import (
     FloatArray,
     at_alpha_bound,
@@ -27,6 +27,34 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+
+Direction = Literal["rises", "falls", "no_evidence"]
+
+
+def direction(delta_aicc: float, change: Interval) -> Direction:
+    """Say which way a measure goes with size: the one rule of every verdict.
+
+    It rises or falls only if a law beats the constant by `MIN_DELTA_AICC` or more *and* the
+    interval of its change from the smallest to the largest size leaves 0 out.
+    """
+    if delta_aicc < MIN_DELTA_AICC:
+        return "no_evidence"
+    if change.high < 0.0:
+        return "falls"
+    return "rises" if change.low > 0.0 else "no_evidence"
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no share of intervals that may hold the truth.
+
+    Raises
+    ------
+    FitError
+        If it is not within (0, 1).
+    """
+    if not 0.0 < confidence < 1.0:
+        raise FitError(f"confidence {confidence:g}: give a share between 0 and 1, such as 0.95")
 
 
 @dataclass(frozen=True)

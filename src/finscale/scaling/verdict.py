@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from finscale.evaluation.metrics import skill
 from finscale.scaling.extrapolation import Extrapolation, leave_one_out_extrapolation
-from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, compare_laws
+from finscale.scaling.fit import Comparison, compare_laws
 from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point, sorted_points
 from finscale.scaling.uncertainty import (
-    Interval,
     LawIntervals,
     SeedNoise,
     bootstrap_law,
+    direction,
     pooled_seed_noise,
 )
 from finscale.scaling.wording import (
@@ -93,7 +93,7 @@ def weigh(
         for law in (PowerLaw, PowerLawWithFloor)
     )
     delta_aicc = _gain_over_constant(comparison)
-    kind = _kind(delta_aicc, intervals[-1].loss_difference)
+    kind = direction(delta_aicc, intervals[-1].loss_difference)
     return Weighed(kind, comparison, delta_aicc, intervals)
 
 
@@ -296,11 +296,3 @@ def _gain_over_constant(comparison: Comparison) -> float:
     """Return the AICc of the constant less the lower one of the power laws."""
     aicc_of = {fit.law: fit.aicc for fit in comparison.fits if fit.aicc is not None}
     return aicc_of[Constant] - min(aicc_of[PowerLaw], aicc_of[PowerLawWithFloor])
-
-
-def _kind(delta_aicc: float, difference: Interval) -> Kind:
-    if delta_aicc < MIN_DELTA_AICC:
-        return "no_evidence"
-    if difference.high < 0.0:
-        return "falls"
-    return "rises" if difference.low > 0.0 else "no_evidence"
