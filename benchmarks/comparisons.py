@@ -27,10 +27,10 @@ set_drops_the_benchmark
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,9 @@ def measure(name: str, n_repetitions: int) -> dict[str, Any]:
 def main() -> None:
     """Measure all designs."""
     os.nice(5)
-    n_repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("repetitions", type=int, nargs="?", default=1000)
+    n_repetitions = parser.parse_args().repetitions
     designs = {}
     for name, (_, _, is_better) in DESIGNS.items():
         designs[name] = measure(name, n_repetitions // 5 if is_better else n_repetitions)

@@ -10,8 +10,8 @@ repetitions a true 95% is seen between 92% and 98%, in 19 cases of 20.
 
 from __future__ import annotations
 
+import argparse
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,6 +50,12 @@ def isoflop(n_points: int) -> dict[str, FloatArray]:
     return {"n": n, "d": budget / (6.0 * n)}
 
 
+def matrix(n_sizes: int, n_rows: int) -> dict[str, FloatArray]:
+    """Every budget on every data size, as a study has them."""
+    n, d = np.meshgrid(np.geomspace(5e3, 1.6e5, n_sizes), np.geomspace(750, 3000, n_rows))
+    return {"n": n.ravel(), "d": d.ravel()}
+
+
 def ladder(n_points: int) -> dict[str, FloatArray]:
     return {"x": np.geomspace(2e4, 2e8, n_points)}
 
@@ -74,6 +80,7 @@ class Design:
 
 
 CHINCHILLA = {"E": 1.817, "A": 482.0, "B": 2085.4, "alpha": 0.3478, "beta": 0.3658}
+STUDY = {"E": 0.3, "A": 4.0, "B": 12.0, "alpha": 0.5, "beta": 0.6}
 FLOOR = {"E": 0.35, "A": 3.0, "alpha": 0.3}
 POWER = {"A": 1.2, "alpha": 0.08}
 DESIGNS = {
@@ -85,6 +92,9 @@ DESIGNS = {
     ),
     "surface, 45 points, Gaussian": Design(
         "surface", CHINCHILLA, isoflop(45), 0.005, gaussian, True, "huber"
+    ),
+    "surface, 6 budgets on 3 data sizes, Gaussian": Design(
+        "surface", STUDY, matrix(6, 3), 0.002, gaussian, True, "huber"
     ),
     "power with floor, 6 points, Gaussian": Design(
         "power-floor", FLOOR, ladder(6), 0.003, gaussian, False, "least-squares"
@@ -107,7 +117,7 @@ def coverage(design: Design, n_repetitions: int) -> dict[str, Any]:
     inside = dict.fromkeys(design.truth, 0)
     errors: dict[str, list[float]] = {name: [] for name in design.truth}
     estimates: dict[str, list[float]] = {name: [] for name in design.truth}
-    n_unconverged = 0
+    n_unconverged = n_identified = 0
     started = time.process_time()
     for repetition in range(n_repetitions):
         fitted = fit_law(
@@ -120,22 +130,26 @@ def coverage(design: Design, n_repetitions: int) -> dict[str, Any]:
             **design.variables,
         )
         n_unconverged += not fitted.estimate.converged
+        n_identified += fitted.estimate.is_identified
         for name, (low, high) in (fitted.intervals or {}).items():
             inside[name] += low <= design.truth[name] <= high
             errors[name].append(float((fitted.standard_errors or {})[name] or 0.0))
             estimates[name].append(fitted.parameters[name])
     return {
-        "coverage": {name: count / n_repetitions for name, count in inside.items()},
+        "coverage": {name: count / max(n_identified, 1) for name, count in inside.items()},
         "median_standard_error": {name: float(np.median(x)) for name, x in errors.items()},
         "standard_deviation": {name: float(np.std(x, ddof=1)) for name, x in estimates.items()},
         "n_repetitions": n_repetitions,
         "n_not_converged": n_unconverged,
+        "n_identified": n_identified,
         "cpu_s": round(time.process_time() - started, 1),
     }
 
 
 def main() -> None:
-    n_repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("repetitions", type=int, nargs="?", default=200)
+    n_repetitions = parser.parse_args().repetitions
     found = {}
     print(f"nominal {CONFIDENCE:.0%}, {N_SAMPLES} bootstrap samples, {n_repetitions} repetitions")
     for name, design in DESIGNS.items():

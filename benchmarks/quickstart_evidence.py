@@ -9,9 +9,9 @@ predictive ability, the model confidence set, and the winners' skill walked forw
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ def walked(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the quickstart at three horizons, and record its evidence."""
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    directory = RunDirectory(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    directory = RunDirectory(parser.parse_args().run)
     run_study(load_study(ROOT / "studies" / "quickstart.yaml", CHANGES), directory.root)
     scaling = read_json(directory.scaling)["cells"]
     found = {

@@ -10,9 +10,9 @@ regret of every model against the best possible forecast.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,14 @@ def recovery(directory: RunDirectory) -> dict[str, Any]:
 
 def main() -> None:
     """Run the study and record what was found."""
-    path, out = Path(sys.argv[1]), Path(sys.argv[2])
-    study = load_study(path)
-    outcome = run_study(study, out)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, help="such as studies/planted.yaml")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    options = parser.parse_args()
+    study = load_study(options.study)
+    outcome = run_study(study, options.run)
     document = {
-        "command": f"python benchmarks/recovery.py studies/{path.name} RUN",
+        "command": f"python benchmarks/recovery.py studies/{options.study.name} RUN",
         "machine": platform.machine(),
         **recovery(outcome.directory),
     }
