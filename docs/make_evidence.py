@@ -245,7 +245,24 @@ def walked(measured: Figures) -> str:
     ]
     blocks = next(iter(found.values()))["blocks"]
     spans = [f"{first[:7]} to {last[:7]}" for first, last in blocks]
-    return table(["horizon", "model", *spans], rows)
+    budgets = [str(budget) for budget in next(iter(measured["cells"].values()))["budgets"]]
+    ahead = "; ".join(
+        f"{name.replace('_', ' ')} in {_n_ahead(found.values(), name, budgets)}"
+        for name in next(iter(found.values()))["skills"]
+        if name not in budgets
+    )
+    n_blocks = len(blocks) * len(found)
+    said = f"Ahead of every budget, of {n_blocks} blocks and horizons: {ahead}."
+    return f"{table(['horizon', 'model', *spans], rows)}\n\n{said}"
+
+
+def _n_ahead(found: Iterable[Figures], baseline: str, budgets: Sequence[str]) -> int:
+    """Count the blocks in which a baseline has more skill than any budget."""
+    return sum(
+        own > max(one["skills"][budget][block] for budget in budgets)
+        for one in found
+        for block, own in enumerate(one["skills"][baseline])
+    )
 
 
 def _signed_interval(found: Figures) -> str:
