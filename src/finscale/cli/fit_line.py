@@ -9,6 +9,7 @@ import typer
 from finscale.cli.fit_law import CONFIDENCE, POINTS, WHERE, read_points
 from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
+from finscale.scaling.fit import MIN_DELTA_AICC
 from finscale.scaling.line import FORMULA, Line, fit_line
 
 X = typer.Option(metavar="COL", help="The size: a column, or arithmetic on columns.")
@@ -39,7 +40,8 @@ def fit_line_command(
 _SAID = {
     "rises": "rises with size",
     "falls": "falls with size",
-    "no_evidence": "no evidence that it depends on size",
+    "no_evidence": "no evidence that it depends on size (0 outside the interval and an AICc gain of "
+    f"{MIN_DELTA_AICC:g} are needed)",
     "too_few_points": "too few sizes for a verdict; six are needed",
 }
 
@@ -56,8 +58,9 @@ def _print(line: Line, measure: str) -> None:
     typer.echo(FORMULA)
     print_table(["parameter", "value", "standard error", f"{share} from", "to"], rows)
     change = line.change
+    gain = "" if line.delta_aicc is None else f"; AICc gains {line.delta_aicc:.1f} over a constant"
     typer.echo(
         f"\n{measure}: {_SAID[line.kind]}; over {line.n_points} sizes spanning "
         f"×{line.span_ratio:.3g} it changes by {change.estimate:+.4g} "
-        f"({share} interval {change.low:+.4g} to {change.high:+.4g})"
+        f"({share} interval {change.low:+.4g} to {change.high:+.4g}){gain}"
     )
