@@ -52,7 +52,8 @@ def test_the_verdict_is_held_against_the_truth(
 def test_the_sentence_names_the_best_possible_and_who_is_nearest() -> None:
     text = compared(FALLING, "falls")["sentence"]
     # 0.6 + 0.2 / sqrt(32) = 0.6354.
-    assert "the loss falls with model size, which is what the labels say" in text
+    assert text.startswith("Judged by the true probabilities, the loss falls with model size (")
+    assert ", which is what the labels say. The best possible loss" in text
     assert "The best possible loss is 0.6000" in text
     assert "that of 16000, is 0.0354 above it" in text
     assert "that of the best baseline, logistic_all, 0.0400." in text

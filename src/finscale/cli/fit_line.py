@@ -40,8 +40,8 @@ def fit_line_command(
 _SAID = {
     "rises": "rises with size",
     "falls": "falls with size",
-    "no_evidence": "no evidence that it depends on size (0 outside the interval and an AICc gain of "
-    f"{MIN_DELTA_AICC:g} are needed)",
+    "no_evidence": "no evidence that it depends on size (for that 0 has to lie outside the "
+    f"interval and AICc to gain {MIN_DELTA_AICC:g})",
     "too_few_points": "too few sizes for a verdict; six are needed",
 }
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from finscale.records import BASE_RATE, CellRecord, Record
+from finscale.report.band import LINE_OF_LOSS
 from finscale.report.numbers import NOTHING, fitted_text, number, signed
 from finscale.report.theme import display
-from finscale.scaling.laws import find_law, short_name
-from finscale.scaling.ledger import PARTS
+from finscale.scaling.laws import Constant, find_law, short_name
+from finscale.scaling.ledger import PARTS, Part
 from finscale.study_rows import DataSize
 from finscale.units import count_text, true_minus
 
@@ -229,11 +230,27 @@ def law_table(judged: Mapping[str, Any]) -> Table:
                     else _interval(interval and interval["loss_difference"]),
                 )
             )
+        if verdict["line"] is not None:
+            rows.append(_line_row(part, verdict))
     header = (
         *("part", "law", "fitted", "ΔAICc", "error on budgets left out, and on the largest"),
         *("alpha, interval", "largest − smallest, interval"),
     )
     return Table(header, tuple(rows), n_text=3)
+
+
+def _line_row(part: Part, verdict: Mapping[str, Any]) -> tuple[Part, str, str, str, str, str, str]:
+    line, constant = verdict["line"], verdict["comparison"]["delta_aicc"][Constant.name]
+    change = dict(zip(("estimate", "low", "high"), line["change"], strict=True))
+    return (
+        part,
+        LINE_OF_LOSS,
+        fitted_text(line["parameters"]),
+        number(constant - line["delta_aicc"], digits=1),
+        NOTHING,
+        NOTHING,
+        _interval(change),
+    )
 
 
 def _left_out(extrapolation: Mapping[str, Any], law: str) -> str:

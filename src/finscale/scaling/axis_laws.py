@@ -97,7 +97,7 @@ def _law(weighed: Weighed) -> dict[str, Any]:
     intervals = {one.law: one for one in weighed.intervals}
     chosen = intervals.get(weighed.comparison.chosen or "")
     alpha = None if chosen is None else chosen.alpha
-    difference = weighed.intervals[-1].loss_difference if weighed.intervals else None
+    difference = weighed.change
     return {
         "law": weighed.comparison.chosen,
         "alpha": None if alpha is None else alpha.estimate,

@@ -56,6 +56,8 @@ class Line:
         AICc of the constant less that of the line; None where either is undefined.
     confidence : float
         Nominal coverage of the intervals.
+    centre : float
+        Mean logarithm of the sizes, where the line is known best.
     """
 
     kind: Direction | Literal["too_few_points"]
@@ -68,10 +70,20 @@ class Line:
     rss: float
     delta_aicc: float | None
     confidence: float
+    centre: float
 
     def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Measure on the line at sizes ``x``."""
         return np.asarray(self.a.estimate + self.b.estimate * np.log(np.asarray(x, dtype=float)))
+
+    def interval(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the ends of the pointwise interval of the line at sizes ``x``, shape (2, X)."""
+        error_b = self.standard_errors["b"]
+        reach = (self.b.high - self.b.estimate) / error_b if error_b > 0.0 else 0.0
+        off = np.log(np.asarray(x, dtype=float)) - self.centre
+        variance = self.rss / (self.n_points - 2) / self.n_points + (error_b * off) ** 2
+        margin = reach * np.sqrt(variance)
+        return np.stack([self.predict(x) - margin, self.predict(x) + margin])
 
     def as_dict(self) -> dict[str, Any]:
         """Fields ready for JSON, the first ones as `finscale fit-law` prints them."""
@@ -162,6 +174,7 @@ def fit_line(
         rss=rss,
         delta_aicc=delta_aicc,
         confidence=confidence,
+        centre=float(log_P.mean()),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from finscale.scaling.points import Point
 from finscale.scaling.verdict import judge
-from finscale.scaling.wording import Kind
+from finscale.scaling.wording import Kind, change_text
 
 Agreement = Literal["agrees", "missed", "false", "undecided"]
 
@@ -80,9 +80,13 @@ def compare_with_truth(
         "undecided": "and no more can be said",
     }[agreement]
     regret = best.mean_loss - best_possible
+    percent = f"{100 * confidence:g}%"
+    found_text = _WORDS[truth.kind]
+    if truth.change is not None:
+        found_text += f" (it changes by {change_text(truth.change, percent)})"
     text = (
-        f"Judged by the true probabilities, {_WORDS[truth.kind]}, {words}. The best possible loss "
-        f"is {best_possible:.4f}; the lowest expected loss of a budget, that of {best.budget}, is "
+        f"Judged by the true probabilities, {found_text}, {words}. The best possible loss is "
+        f"{best_possible:.4f}; the lowest expected loss of a budget, that of {best.budget}, is "
         f"{regret:.4f} above it"
     )
     if rivals:
@@ -96,7 +100,7 @@ def compare_with_truth(
 _WORDS: dict[str, str] = {
     "falls": "the loss falls with model size",
     "rises": "the loss rises with model size",
-    "no_evidence": "the loss does not depend on model size",
+    "no_evidence": "there is no evidence that the loss depends on model size",
     "too_few_points": "there are too few sizes for a verdict",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from finscale.evaluation.metrics import skill
 from finscale.scaling.extrapolation import Extrapolation, leave_one_out_extrapolation
 from finscale.scaling.fit import Comparison, compare_laws
 from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
+from finscale.scaling.line import Line, fit_line
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point, sorted_points
 from finscale.scaling.uncertainty import (
+    Interval,
     LawIntervals,
     SeedNoise,
     bootstrap_law,
@@ -46,15 +48,31 @@ class Weighed:
     comparison : Comparison
         The fits and the AICc table.
     delta_aicc : float or None
-        AICc of the constant less that of the better power law; None with too few points.
+        AICc of the constant less that of the best of power laws and straight line; None with too
+        few points.
     intervals : tuple of LawIntervals
         For the power laws; empty with too few points.
+    line : Line or None
+        The straight line in the logarithm of the axis; None with too few points.
     """
 
     kind: Kind
     comparison: Comparison
     delta_aicc: float | None
     intervals: tuple[LawIntervals, ...]
+    line: Line | None
+
+    @property
+    def prefers_line(self) -> bool:
+        """Whether AICc prefers the straight line to both power laws."""
+        return self.line is not None and self.line.delta_aicc == self.delta_aicc
+
+    @property
+    def change(self) -> Interval | None:
+        """Loss at the largest size less that at the smallest, under what AICc prefers."""
+        if self.line is not None and self.prefers_line:
+            return self.line.change
+        return self.intervals[-1].loss_difference if self.intervals else None
 
 
 def weigh(
@@ -81,7 +99,7 @@ def weigh(
     """
     comparison = compare_laws(sizes, losses)
     if np.unique(np.asarray(sizes, dtype=np.float64)).size < comparison.n_points_needed:
-        return Weighed("too_few_points", comparison, None, ())
+        return Weighed("too_few_points", comparison, None, (), None)
     intervals = tuple(
         bootstrap_law(
             comparison.fit_of(law),
@@ -92,9 +110,13 @@ def weigh(
         )
         for law in (PowerLaw, PowerLawWithFloor)
     )
-    delta_aicc = _gain_over_constant(comparison)
-    kind = direction(delta_aicc, intervals[-1].loss_difference)
-    return Weighed(kind, comparison, delta_aicc, intervals)
+    line = fit_line(x=sizes, y=losses, confidence=confidence)
+    gains = [_gain_over_constant(comparison), line.delta_aicc]
+    delta_aicc = max(gain for gain in gains if gain is not None)
+    weighed = Weighed("no_evidence", comparison, delta_aicc, intervals, line)
+    if weighed.change is None:
+        raise AssertionError("there are enough points")
+    return replace(weighed, kind=direction(delta_aicc, weighed.change))
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,14 @@ class Verdict:
     comparison : Comparison
         The fits and the AICc table.
     delta_aicc : float or None
-        AICc of the constant less that of the better power law: positive favours the power law.
+        AICc of the constant less that of the best of power laws and straight line: positive favours
+        a dependence on size.
+    prefers_line : bool
+        Whether that is the line.
+    change : Interval or None
+        Loss at the largest size less that at the smallest, under what AICc prefers.
+    line : Line or None
+        The straight line in ln N.
     intervals : tuple of LawIntervals
         For the power laws that leave a degree of freedom; empty with too few points.
     confidence : float
@@ -149,6 +178,9 @@ class Verdict:
     spans_a_decade: bool
     comparison: Comparison
     delta_aicc: float | None
+    prefers_line: bool
+    change: Interval | None
+    line: Line | None
     intervals: tuple[LawIntervals, ...]
     confidence: float
     seed_noise: SeedNoise | None
@@ -168,6 +200,8 @@ class Verdict:
         }
         return plain | {
             "comparison": self.comparison.as_dict(),
+            "change": None if self.change is None else asdict(self.change),
+            "line": None if self.line is None else self.line.as_dict(),
             "intervals": [interval.as_dict() for interval in self.intervals],
             "extrapolation": {name: one.as_dict() for name, one in self.extrapolation.items()},
             "seed_noise": None if self.seed_noise is None else asdict(self.seed_noise),
@@ -187,19 +221,18 @@ def judge(
 ) -> Verdict:
     """Judge whether the loss depends on model size.
 
-    A constant, a power law and a power law with a floor are fitted to the seed-mean losses, one
-    point per budget. "falls" is said only if one of the power laws beats the constant by an AICc of
-    2 or more *and* the interval of the loss difference between the largest and the smallest size
-    lies below 0; "rises" if it lies above 0; otherwise "no_evidence". Below six distinct sizes the
-    AICc of the power law with a floor is undefined (it has four parameters with the noise), and
-    the verdict is "too_few_points".
+    A constant, a power law, a power law with a floor and a straight line in ln N are fitted to the
+    seed-mean losses, one point per budget. "falls" is said only if one of the others beats the
+    constant by an AICc of 2 or more *and* the interval of the loss difference between the largest
+    and the smallest size lies below 0; "rises" if it lies above 0; otherwise "no_evidence". Below
+    six distinct sizes the AICc of the power law with a floor is undefined (it has four parameters
+    with the noise), and the verdict is "too_few_points".
 
-    The difference is always taken from the power law with a floor, the only one of the two that
-    can rise as well as fall: under L = A N^-alpha with alpha ≥ 0.01 it is negative whatever the
-    data. For the same reason a rise has to pay for one parameter more than a fall. Simulated: a
-    change of 12 times the noise is found on eight budgets in all cases, whichever its direction;
-    on six, a fall in 92% and a rise in none. Under a constant with noise each of the two is said
-    in at most 1% of cases on 6, 8 and 12 budgets.
+    The line is there for what the power laws cannot say on few budgets: L = A N^-alpha with alpha
+    ≥ 0.01 can neither rise nor fall by less than 1% for a factor of e, and a floor is a parameter
+    that six points hardly pay for. The difference is that of the line where AICc prefers it, and
+    otherwise that of the power law with a floor, which can rise as well as fall. How often a change
+    is found, and how often there is none to be found: docs/evidence.md.
 
     "no_evidence" is no evidence of absence: read the interval for what the data leave possible. All
     points weigh the same, so budgets should have equally many seeds. A rival is beaten only if the
@@ -245,7 +278,7 @@ def judge(
         confidence=confidence,
         seed=seed,
     )
-    kind, comparison = weighed.kind, weighed.comparison
+    kind, comparison, change = weighed.kind, weighed.comparison, weighed.change
     delta_aicc, intervals = weighed.delta_aicc, weighed.intervals
     extrapolation = (
         leave_one_out_extrapolation(sizes, [point.mean_loss for point in points])
@@ -263,6 +296,8 @@ def judge(
             comparison,
             delta_aicc,
             intervals,
+            change=change,
+            prefers_line=weighed.prefers_line,
             rivals=rivals,
             paired=paired or {},
             confidence=confidence,
@@ -273,6 +308,9 @@ def judge(
         spans_a_decade=sizes[-1] / sizes[0] >= MIN_SPAN_FOR_A_LAW,
         comparison=comparison,
         delta_aicc=delta_aicc,
+        prefers_line=weighed.prefers_line,
+        change=change,
+        line=weighed.line,
         intervals=intervals,
         confidence=confidence,
         seed_noise=pooled_seed_noise(point.losses for point in points),

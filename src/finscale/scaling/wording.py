@@ -21,6 +21,7 @@ from finscale.units import count_text
 Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
 
 _MAX_ALPHA_AT_BOUND_FRAC = 0.05
+_LINE = "a straight line in ln N"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def sentence(
     delta_aicc: float | None,
     intervals: tuple[LawIntervals, ...],
     *,
+    change: Interval | None,
+    prefers_line: bool,
     rivals: Sequence[tuple[str, float]],
     paired: Mapping[str, Paired],
     confidence: float,
@@ -58,8 +61,16 @@ def sentence(
     """Say what was found, over which sizes, how surely, and which rivals are beaten."""
     core = (
         _too_few(points, comparison.n_points_needed)
-        if delta_aicc is None
-        else _finding(kind, points, comparison, delta_aicc, intervals)
+        if delta_aicc is None or change is None
+        else _finding(
+            kind,
+            points,
+            comparison,
+            delta_aicc,
+            intervals,
+            change=change,
+            prefers_line=prefers_line,
+        )
     )
     percent = f"{100 * confidence:g}%"
     tested = [_paired(paired[name], name, loss, percent) for name, loss in rivals if name in paired]
@@ -92,18 +103,26 @@ def _finding(
     comparison: Comparison,
     delta_aicc: float,
     intervals: tuple[LawIntervals, ...],
+    *,
+    change: Interval,
+    prefers_line: bool,
 ) -> str:
     low, high = points[0].n_parameters, points[-1].n_parameters
     percent = f"{100 * intervals[-1].confidence:g}%"
     over = (
         f"over {_count(len(points), 'budget')} spanning {_times(high / low)} ({count_text(low)} to "
         f"{count_text(high)} parameters) it changes by "
-        f"{_signed(intervals[-1].loss_difference, percent)} from the smallest to the largest"
+        f"{change_text(change, percent)} from the smallest to the largest"
     )
     if kind == "no_evidence":
         text = (
             f"No evidence that the loss depends on model size: {over}, and "
-            f"{_aicc_phrase(delta_aicc)}"
+            f"{_aicc_phrase(delta_aicc, _LINE if prefers_line else 'a power law')}"
+        )
+    elif prefers_line:
+        text = (
+            f"The loss {kind} with model size: {over}, and {_LINE} beats a constant by "
+            f"{delta_aicc:.1f} AICc"
         )
     else:
         fit, interval = _winner(comparison, intervals)
@@ -130,12 +149,12 @@ def _winner(
     return fits[best.law], best
 
 
-def _aicc_phrase(delta_aicc: float) -> str:
+def _aicc_phrase(delta_aicc: float, law: str) -> str:
     if delta_aicc <= 0.0:
         return f"AICc prefers a constant by {-delta_aicc:.1f}"
     if delta_aicc < MIN_DELTA_AICC:
-        return f"AICc prefers a power law by only {delta_aicc:.1f}"
-    return f"although AICc prefers a power law by {delta_aicc:.1f} that interval includes 0"
+        return f"AICc prefers {law} by only {delta_aicc:.1f}"
+    return f"although AICc prefers {law} by {delta_aicc:.1f} that interval includes 0"
 
 
 def _alpha_phrase(interval: LawIntervals, percent: str) -> str:
@@ -150,7 +169,9 @@ def _paired(pair: Paired, name: str, loss: float, percent: str) -> str:
     """Say whether the budget chosen on validation beats a rival by more than chance."""
     low, high = pair.difference.low, pair.difference.high
     verb = "beats" if high < 0.0 else "is worse than" if low > 0.0 else "is not told apart from"
-    return f"{verb} {name} ({loss:.3f}), its loss differing by {_signed(pair.difference, percent)}"
+    return (
+        f"{verb} {name} ({loss:.3f}), its loss differing by {change_text(pair.difference, percent)}"
+    )
 
 
 def _against(points: Sequence[Point], name: str, loss: float) -> str:
@@ -227,7 +248,7 @@ def _times(ratio: float) -> str:
     return f"×{ratio:.0f}" if ratio >= 9.5 else f"×{ratio:.2g}"
 
 
-def _signed(interval: Interval, percent: str) -> str:
+def change_text(interval: Interval, percent: str) -> str:
     """Format an estimate and its interval, rounded to two digits of the interval's width."""
     width = interval.high - interval.low
     digits = min(max(1 - floor(log10(width)), 0), 9) if width > 0.0 else 6
