@@ -235,6 +235,30 @@ def quickstart(measured: Figures) -> str:
     )
 
 
+def power(measured: Figures) -> str:
+    """Show how often the verdict says what is so, by change and number of budgets."""
+    rows = measured["rows"]
+    numbers = sorted({row["n_budgets"] for row in rows})
+    cases = dict.fromkeys((row["truth"], row["change"]) for row in rows)
+    found = {(row["truth"], row["change"], row["n_budgets"]): row for row in rows}
+    return table(
+        ["truth", "change over noise", *(f"{n} budgets" for n in numbers)],
+        [
+            [
+                "nothing: falls or rises is said" if truth == "nothing" else truth,
+                f"{change:g}",
+                *(_rate(found[truth, change, n]) for n in numbers),
+            ]
+            for truth, change in cases
+        ],
+    )
+
+
+def _rate(found: Figures) -> str:
+    low, high = 100 * found["low"], 100 * found["high"]
+    return f"{100 * found['rate']:.1f}% ({low:.1f} to {high:.1f})"
+
+
 def walked(measured: Figures) -> str:
     """Show the skill of each budget's winner in every block of history it was walked through."""
     found = {cell.partition("_")[0]: one["walk_forward"] for cell, one in measured["cells"].items()}
@@ -278,6 +302,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "planted": ("recovery_planted.json", planted),
     "leaks": ("leaks.json", leaks),
     "quickstart": ("quickstart.json", quickstart),
+    "power": ("power.json", power),
     "walked": ("quickstart.json", walked),
     "regret": ("recovery_simulated.json", regrets),
 }

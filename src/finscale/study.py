@@ -290,6 +290,15 @@ class Study(Settings):
     )
 
     @model_validator(mode="after")
+    def _walks_something(self) -> Self:
+        if self.evidence.walk_forward_blocks and set(self.tasks) == {"return"}:
+            raise ValueError(
+                "evidence.walk_forward_blocks is not for the task return; leave it out, or add "
+                "another task"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, values in (
             ("tasks", self.tasks),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine
 
-from finscale.files import read_json
+from finscale.files import read_json, write_json_atomic
 from finscale.rundir import RunDirectory
 from tiny import CELL
 
@@ -78,6 +78,19 @@ def test_a_line_is_fitted_to_the_rows_of_one_question(
 def test_epochs_of_averages_are_refused(finscale: CommandLine, copied: RunDirectory) -> None:
     refused = finscale("points", copied.root, "--averages", "--epochs")
     assert (refused.code, "an average has no epochs" in refused.err) == (2, True)
+
+
+def test_points_of_a_run_with_a_leak_come_with_a_warning(
+    finscale: CommandLine, copied: RunDirectory
+) -> None:
+    data = read_json(copied.data)
+    data["cells"][CELL]["canary"] |= {"leaks": ["x"], "alarm": "x knows the next return"}
+    write_json_atomic(copied.data, data)
+    result = finscale("points", copied.root)
+    assert result.code == 0
+    assert "warning" in result.err
+    assert "X knows the next return" in result.err
+    assert "knows" not in result.out
 
 
 def test_a_run_without_points_is_refused(finscale: CommandLine, copied: RunDirectory) -> None:

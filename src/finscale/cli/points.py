@@ -10,7 +10,8 @@ from pathlib import Path
 import typer
 
 from finscale.errors import FitError, RunDirectoryError
-from finscale.files import write_text_atomic
+from finscale.files import read_json, write_text_atomic
+from finscale.report.alarms import alarms
 from finscale.rundir import RunDirectory
 from finscale.scaling import averages, axes
 
@@ -47,6 +48,8 @@ def points(
         directory.require_run()
         table = directory.epochs if epochs else directory.points
         rows = _read(directory.averages if of_averages else table, columns)
+        for alarm in alarms(read_json(directory.data)) if directory.data.exists() else ():
+            typer.echo(f"finscale: warning: {run_dir}: {alarm}", err=True)
         writer.writerows({"run": run_dir.name, **row} for row in rows)
     if out is None:
         typer.echo(text.getvalue(), nl=False)

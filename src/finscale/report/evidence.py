@@ -273,7 +273,9 @@ def _note(evidence: Item) -> str:
         f"{evidence['confidence']:.0%}, from {evidence['n_samples']:,} resamplings of the dates in "
         f"blocks of {evidence['mean_block']:.0f} on average (stationary bootstrap, Politis and "
         f"Romano 1994; of {evidence['comparison_block']:.0f} for comparisons), since neighbouring "
-        "rows depend on each other. A budget's forecast is the average of its seeds."
+        "rows depend on each other: the losses with the market's calm and turbulence, differences "
+        "between two models' losses for a shorter time. A budget's forecast is the average of its "
+        "seeds."
     )
 
 

@@ -162,8 +162,9 @@ def _reliability(report: ReportInput, cell: Mapping[str, Any]) -> Plot | None:
     frame = report.predictions.get(cell["cell"])
     if frame is None:
         return None
+    # As everywhere in the evidence, of the averaged forecasts: those are what is drawn.
     losses = {
-        label: budget["seed_mean"]["validation"]["log_loss"]
+        label: budget["seed_average"]["validation"]["log_loss"]
         for label, budget in cell["budgets"].items()
         if budget["seed_average"] is not None
     }
