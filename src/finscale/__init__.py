@@ -7,7 +7,8 @@ What the command line does is here as functions; it only parses and prints.
 - :func:`build_features` makes the feature matrix of bars
 - :func:`fit_law` fits a scaling law to points of one's own: a file, a frame or arrays
 - :func:`fit_line` fits a measure of either sign, such as a Sharpe ratio, against a size
-- :func:`compare_laws` and :func:`judge` say which law of size fits a few budgets, if any does
+- :func:`compare_laws` and :func:`judge` say which law of size fits a few budgets, if any does;
+  `judge` takes a :class:`Point` for each
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _FACADE = {
     "fit_line": ("finscale.scaling.line", "fit_line"),
     "compare_laws": ("finscale.scaling.fit", "compare_laws"),
     "judge": ("finscale.scaling.verdict", "judge"),
+    "Point": ("finscale.scaling.points", "Point"),
 }
 
 __all__ = ["__version__", *_FACADE]  # noqa: PLE0604 - the keys are names

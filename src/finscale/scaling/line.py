@@ -72,6 +72,11 @@ class Line:
     confidence: float
     centre: float
 
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Values of a and b."""
+        return {"a": self.a.estimate, "b": self.b.estimate}
+
     def predict(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Measure on the line at sizes ``x``."""
         return np.asarray(self.a.estimate + self.b.estimate * np.log(np.asarray(x, dtype=float)))
@@ -89,7 +94,7 @@ class Line:
         """Fields ready for JSON, the first ones as `finscale fit-law` prints them."""
         return {
             "law": "line",
-            "parameters": {"a": self.a.estimate, "b": self.b.estimate},
+            "parameters": self.parameters,
             "standard_errors": dict(self.standard_errors),
             "intervals": {"a": [self.a.low, self.a.high], "b": [self.b.low, self.b.high]},
             "objective": self.rss,
