@@ -63,10 +63,10 @@ def test_other_axes_stand_with_their_intervals():
     few = law | {"kind": "too_few_points", "delta_aicc": None, "alpha": None,
                  "loss_difference": None}  # fmt: skip
     first, second = axes_table([law, few]).rows
-    assert first[3:7] == ("falls", "6", "×32", "4.2")
-    assert first[7] == "0.4000 (0.3100 to 0.5000)"
-    assert first[8] == "−0.0200 (−0.0300 to −0.0100)"
-    assert second[3:] == ("too few points", "6", "×32", "–", "–", "–")
+    assert first[2:6] == ("falls", "6", "×32", "4.2")
+    assert first[6] == "0.4000 (0.3100 to 0.5000)"
+    assert first[7] == "−0.0200 (−0.0300 to −0.0100)"
+    assert second[2:] == ("too few points", "6", "×32", "–", "–", "–")
 
 
 def test_measures_of_either_sign_have_their_change():

@@ -113,7 +113,6 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
         (
             one["of"],
             one["axis"],
-            one["part"],
             _KINDS[one["kind"]],
             str(one["n_points"]),
             f"×{one['span_ratio']:.3g}",
@@ -124,10 +123,10 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
         for one in axes
     ]
     header = (
-        *("of", "axis", "part", "loss", "points", "span", "ΔAICc over a constant"),
+        *("of", "axis", "loss", "points", "span", "ΔAICc over a constant"),
         *("alpha, interval", "largest − smallest, interval"),
     )
-    return Table(header, tuple(rows), n_text=4)
+    return Table(header, tuple(rows), n_text=3)
 
 
 def measures_table(measures: Sequence[Mapping[str, Any]]) -> Table:

@@ -42,7 +42,7 @@ def axis_laws(rows: Sequence[Row], **settings: Any) -> list[dict[str, Any]]:
         )
         along = compute_frontier([row for row in rows if row["cell"] == cell])
         described = _weighed(
-            along, settings, axis="training FLOPs along the runs", of=cell, part="validation"
+            along, settings, axis="FLOPs along the runs", of=cell, part="validation"
         )
         # A running minimum can only fall, so that it would be found to do so in noise as well.
         found.append(described and described | {"kind": "descriptive"})
