@@ -70,7 +70,7 @@ def claims(compared: Item) -> tuple[str, ...]:
         )
     chosen = compared["confidence_set"]
     if chosen is not None:
-        names = ", ".join(display(name) for name in chosen["included"])
+        names = "; ".join(display(name) for name in chosen["included"])
         said.append(
             f"Model confidence set (Hansen, Lunde and Nason 2011), {chosen['confidence']:.0%}: the "
             f"data do not tell these apart from the best: {names}."

@@ -192,8 +192,8 @@ def _loss_text(judged: Mapping[str, Any]) -> str:
         else "no law is drawn on test, because the verdict there does not support one"
     )
     return (
-        "Lower is better, and only what lies below the dashed line is better than the best baseline "
-        f"(the one with the lowest validation loss); {law}."
+        "Lower is better, and what lies below the dashed line has a lower mean loss than the best "
+        f"baseline (the one with the lowest validation loss); {law}."
     )
 
 
