@@ -55,6 +55,7 @@ from finscale.files import Ledger, read_json, write_text_atomic
 from finscale.machine.environment import describe_environment
 from finscale.pipeline.run import run_study
 from finscale.pipeline.work import Stage
+from finscale.records import BASE_RATE
 from finscale.study import Study
 from finscale.study_file import parse_study
 
@@ -62,7 +63,6 @@ MEASURED = Path(__file__).parents[1] / "docs" / "measured"
 LINES, RATES = MEASURED / "nulls.jsonl", MEASURED / "nulls.json"
 NULLS = ("shuffled_labels", "random_walk")
 STATED_RATE = 0.05
-BASE_RATE = "base_rate"
 N_SAMPLES = 1000
 STAGES: tuple[Stage, ...] = ("search", "train", "evaluate", "fit")
 

@@ -14,6 +14,7 @@ from finscale.evaluation.return_metrics import QUANTILE_LEVELS
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.kept import kept_return_forecasts
 from finscale.pipeline.prepare import PreparedStudy
+from finscale.records import BASE_RATE
 from finscale.rundir import RunDirectory
 from finscale.seeds import derive_seed
 
@@ -80,7 +81,7 @@ def _describe(
         raise ValueError(f"{cell['cell']} is no cell of the task return")
     reference_Q = data.bins.quantiles(data.bins.share_K[None], QUANTILE_LEVELS)[0]
     averaged = set(frame.filter(pl.col("seed").is_null())["model"])
-    names = ["base_rate", cell["best_baseline"], *cell["budgets"]]
+    names = [BASE_RATE, cell["best_baseline"], *cell["budgets"]]
     return {
         name: return_evidence(
             gather_returns(frame, name, "validation"),

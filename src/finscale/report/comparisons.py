@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finscale.evaluation.multiplicity import rejects
+from finscale.records import BASE_RATE
 from finscale.report.numbers import NOTHING, estimate_text, number
 from finscale.report.tables import Table
 from finscale.report.theme import display
@@ -27,7 +28,7 @@ def difference_table(compared: Item) -> Table | None:
     rivals = [
         name
         for name in dict.fromkeys(
-            ("base_rate", compared["volatility_baseline"], compared["best_other_baseline"])
+            (BASE_RATE, compared["volatility_baseline"], compared["best_other_baseline"])
         )
         if name in compared["baselines"]
     ]

@@ -113,10 +113,7 @@ def axes_table(axes: Sequence[Mapping[str, Any]]) -> Table:
         (
             one["of"],
             one["axis"],
-            _KINDS[one["kind"]],
-            str(one["n_points"]),
-            f"×{one['span_ratio']:.3g}",
-            number(one["delta_aicc"], digits=1),
+            *_weighing(one),
             _limits(one["alpha"], one["alpha_low"], one["alpha_high"]),
             NOTHING if one["loss_difference"] is None else _limits(*one["loss_difference"]),
         )
@@ -136,10 +133,7 @@ def measures_table(measures: Sequence[Mapping[str, Any]]) -> Table:
             one["cell"],
             one["measure"],
             one["size"],
-            _KINDS[one["kind"]],
-            str(one["n_points"]),
-            f"×{one['span_ratio']:.3g}",
-            number(one["delta_aicc"], digits=1),
+            *_weighing(one),
             _limits(*one["change"]),
         )
         for one in measures
@@ -149,6 +143,16 @@ def measures_table(measures: Sequence[Mapping[str, Any]]) -> Table:
         "largest − smallest, interval",
     )
     return Table(header, tuple(rows), n_text=4)
+
+
+def _weighing(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return what was found, on how many points and which span, and how surely."""
+    return (
+        _KINDS[one["kind"]],
+        str(one["n_points"]),
+        f"×{one['span_ratio']:.3g}",
+        number(one["delta_aicc"], digits=1),
+    )
 
 
 def surface_table(surfaces: Sequence[Mapping[str, Any]]) -> Table:

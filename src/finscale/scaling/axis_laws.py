@@ -9,7 +9,7 @@ import numpy as np
 
 from finscale.errors import FitError
 from finscale.scaling.axes import compute_frontier
-from finscale.scaling.verdict import Weighed, weigh
+from finscale.scaling.weighing import Weighed, weigh
 
 Row = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ def axis_laws(rows: Sequence[Row], **settings: Any) -> list[dict[str, Any]]:
     rows
         Of `finscale.scaling.axes.point_rows`.
     settings
-        Of `finscale.scaling.verdict.weigh`.
+        Of `finscale.scaling.weighing.weigh`.
 
     Returns
     -------

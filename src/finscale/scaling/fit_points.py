@@ -188,12 +188,12 @@ def fit_law(
     try:
         fit = estimate_law(chosen, list(variables.values()), loss_P, criterion)
         refits = None
-        if not (bootstrap and fit.is_identified):
-            pass
-        elif how == "noise":
-            refits = resample_noise(fit, n_samples=bootstrap, seed=seed)
-        else:
-            refits = resample_points(fit, loss_P, n_samples=bootstrap, seed=seed)
+        if bootstrap and fit.is_identified:
+            refits = (
+                resample_noise(fit, n_samples=bootstrap, seed=seed)
+                if how == "noise"
+                else resample_points(fit, loss_P, n_samples=bootstrap, seed=seed)
+            )
     except FitError as error:
         raise FitError(f"{source}: {error}") from None
     return FittedPoints(

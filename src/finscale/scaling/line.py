@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from finscale.errors import FitError
 from finscale.scaling.fit import aicc, points_needed
 from finscale.scaling.laws import PowerLawWithFloor
 from finscale.scaling.point_table import read_values, table_of
-from finscale.scaling.uncertainty import Direction, Interval, check_confidence, direction
+from finscale.scaling.uncertainty import Interval, Kind, check_confidence, direction
 
 FORMULA = "y = a + b ln x"
 
@@ -60,7 +60,7 @@ class Line:
         Mean logarithm of the sizes, where the line is known best.
     """
 
-    kind: Direction | Literal["too_few_points"]
+    kind: Kind
     n_points: int
     span_ratio: float
     a: Interval
@@ -196,9 +196,7 @@ def _gain_over_constant(y_P: npt.NDArray[np.float64], rss: float) -> float | Non
     return None if constant is None or line is None else constant - line
 
 
-def _kind(
-    n_sizes: int, delta_aicc: float | None, b: Interval
-) -> Direction | Literal["too_few_points"]:
+def _kind(n_sizes: int, delta_aicc: float | None, b: Interval) -> Kind:
     if n_sizes < _FEWEST_SIZES or delta_aicc is None:
         return "too_few_points"
     return direction(delta_aicc, b)

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from finscale.scaling.points import Point
+from finscale.scaling.uncertainty import Kind
 from finscale.scaling.verdict import judge
-from finscale.scaling.wording import Kind, change_text
+from finscale.scaling.wording import change_text
 
 Agreement = Literal["agrees", "missed", "false", "undecided"]
 

@@ -29,10 +29,10 @@ class Interval:
     high: float
 
 
-Direction = Literal["rises", "falls", "no_evidence"]
+Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
 
 
-def direction(delta_aicc: float, change: Interval) -> Direction:
+def direction(delta_aicc: float, change: Interval) -> Kind:
     """Say which way a measure goes with size: the one rule of every verdict.
 
     It rises or falls only if a law beats the constant by `MIN_DELTA_AICC` or more *and* the

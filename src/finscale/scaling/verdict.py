@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from finscale.evaluation.metrics import skill
 from finscale.scaling.extrapolation import Extrapolation, leave_one_out_extrapolation
-from finscale.scaling.fit import Comparison, compare_laws
-from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
-from finscale.scaling.line import Line, fit_line
+from finscale.scaling.fit import Comparison
+from finscale.scaling.line import Line
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point, sorted_points
 from finscale.scaling.uncertainty import (
     Interval,
+    Kind,
     LawIntervals,
     SeedNoise,
-    bootstrap_law,
-    direction,
     pooled_seed_noise,
 )
+from finscale.scaling.weighing import weigh
 from finscale.scaling.wording import (
-    Kind,
     Paired,
     cautions,
     extrapolation_notes,
@@ -32,91 +27,9 @@ from finscale.scaling.wording import (
     sentence,
 )
 
-__all__ = ["BASE_RATE_NAME", "Kind", "Paired", "Point", "Verdict", "Weighed", "judge", "weigh"]
+__all__ = ["BASE_RATE_NAME", "Paired", "Point", "Verdict", "judge"]
 
 BASE_RATE_NAME = "the base rate"
-
-
-@dataclass(frozen=True)
-class Weighed:
-    """What points say of loss against any one axis; see `weigh`.
-
-    Attributes
-    ----------
-    kind : str
-        "falls", "rises", "no_evidence" or "too_few_points".
-    comparison : Comparison
-        The fits and the AICc table.
-    delta_aicc : float or None
-        AICc of the constant less that of the best of power laws and straight line; None with too
-        few points.
-    intervals : tuple of LawIntervals
-        For the power laws; empty with too few points.
-    line : Line or None
-        The straight line in the logarithm of the axis; None with too few points.
-    """
-
-    kind: Kind
-    comparison: Comparison
-    delta_aicc: float | None
-    intervals: tuple[LawIntervals, ...]
-    line: Line | None
-
-    @property
-    def prefers_line(self) -> bool:
-        """Whether AICc prefers the straight line to both power laws."""
-        return self.line is not None and self.line.delta_aicc == self.delta_aicc
-
-    @property
-    def change(self) -> Interval | None:
-        """Loss at the largest size less that at the smallest, under what AICc prefers."""
-        if self.line is not None and self.prefers_line:
-            return self.line.change
-        return self.intervals[-1].loss_difference if self.intervals else None
-
-
-def weigh(
-    sizes: npt.ArrayLike,
-    losses: npt.ArrayLike,
-    *,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Weighed:
-    """Weigh power laws against a constant, by the rules that `judge` states.
-
-    Parameters
-    ----------
-    sizes, losses : array_like
-        Values on the axis and losses, shape (P,), positive, one per independent measurement.
-    n_bootstrap, confidence, seed
-        See `judge`.
-
-    Raises
-    ------
-    FitError
-        If the points are not positive finite numbers.
-    """
-    comparison = compare_laws(sizes, losses)
-    if np.unique(np.asarray(sizes, dtype=np.float64)).size < comparison.n_points_needed:
-        return Weighed("too_few_points", comparison, None, (), None)
-    intervals = tuple(
-        bootstrap_law(
-            comparison.fit_of(law),
-            sizes,
-            n_samples=n_bootstrap,
-            confidence=confidence,
-            seed=seed,
-        )
-        for law in (PowerLaw, PowerLawWithFloor)
-    )
-    line = fit_line(x=sizes, y=losses, confidence=confidence)
-    gains = [_gain_over_constant(comparison), line.delta_aicc]
-    delta_aicc = max(gain for gain in gains if gain is not None)
-    weighed = Weighed("no_evidence", comparison, delta_aicc, intervals, line)
-    if weighed.change is None:
-        raise AssertionError("there are enough points")
-    return replace(weighed, kind=direction(delta_aicc, weighed.change))
 
 
 @dataclass(frozen=True)
@@ -278,8 +191,7 @@ def judge(
         confidence=confidence,
         seed=seed,
     )
-    kind, comparison, change = weighed.kind, weighed.comparison, weighed.change
-    delta_aicc, intervals = weighed.delta_aicc, weighed.intervals
+    kind, comparison, intervals = weighed.kind, weighed.comparison, weighed.intervals
     extrapolation = (
         leave_one_out_extrapolation(sizes, [point.mean_loss for point in points])
         if extrapolate and intervals
@@ -291,25 +203,16 @@ def judge(
     return Verdict(
         kind=kind,
         sentence=sentence(
-            kind,
-            points,
-            comparison,
-            delta_aicc,
-            intervals,
-            change=change,
-            prefers_line=weighed.prefers_line,
-            rivals=rivals,
-            paired=paired or {},
-            confidence=confidence,
+            points, weighed, rivals=rivals, paired=paired or {}, confidence=confidence
         ),
         n_budgets=len(points),
         n_budgets_needed=comparison.n_points_needed,
         span_ratio=sizes[-1] / sizes[0],
         spans_a_decade=sizes[-1] / sizes[0] >= MIN_SPAN_FOR_A_LAW,
         comparison=comparison,
-        delta_aicc=delta_aicc,
+        delta_aicc=weighed.delta_aicc,
         prefers_line=weighed.prefers_line,
-        change=change,
+        change=weighed.change,
         line=weighed.line,
         intervals=intervals,
         confidence=confidence,
@@ -328,9 +231,3 @@ def _beats(rivals: Sequence[str], paired: Mapping[str, Paired]) -> bool | None:
     if not rivals or not paired.keys() >= set(rivals):
         return None
     return all(paired[name].beats for name in rivals)
-
-
-def _gain_over_constant(comparison: Comparison) -> float:
-    """Return the AICc of the constant less the lower one of the power laws."""
-    aicc_of = {fit.law: fit.aicc for fit in comparison.fits if fit.aicc is not None}
-    return aicc_of[Constant] - min(aicc_of[PowerLaw], aicc_of[PowerLawWithFloor])

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Literal
 
 import numpy as np
 
 from finscale.scaling.extrapolation import Extrapolation
 from finscale.scaling.fit import MIN_DELTA_AICC, Comparison, LawFit
 from finscale.scaling.points import MIN_SPAN_FOR_A_LAW, Point
-from finscale.scaling.uncertainty import Interval, LawIntervals
+from finscale.scaling.uncertainty import Interval, Kind, LawIntervals
+from finscale.scaling.weighing import Weighed
 from finscale.units import count_text
-
-Kind = Literal["falls", "rises", "no_evidence", "too_few_points"]
 
 _MAX_ALPHA_AT_BOUND_FRAC = 0.05
 _LINE = "a straight line in ln N"
@@ -46,31 +44,18 @@ class Paired:
 
 
 def sentence(
-    kind: Kind,
     points: Sequence[Point],
-    comparison: Comparison,
-    delta_aicc: float | None,
-    intervals: tuple[LawIntervals, ...],
+    weighed: Weighed,
     *,
-    change: Interval | None,
-    prefers_line: bool,
     rivals: Sequence[tuple[str, float]],
     paired: Mapping[str, Paired],
     confidence: float,
 ) -> str:
     """Say what was found, over which sizes, how surely, and which rivals are beaten."""
     core = (
-        _too_few(points, comparison.n_points_needed)
-        if delta_aicc is None or change is None
-        else _finding(
-            kind,
-            points,
-            comparison,
-            delta_aicc,
-            intervals,
-            change=change,
-            prefers_line=prefers_line,
-        )
+        _too_few(points, weighed.comparison.n_points_needed)
+        if weighed.delta_aicc is None or weighed.change is None
+        else _finding(points, weighed, weighed.delta_aicc, weighed.change)
     )
     percent = f"{100 * confidence:g}%"
     tested = [_paired(paired[name], name, loss, percent) for name, loss in rivals if name in paired]
@@ -97,18 +82,10 @@ def _too_few(points: Sequence[Point], needed: int) -> str:
     )
 
 
-def _finding(
-    kind: Kind,
-    points: Sequence[Point],
-    comparison: Comparison,
-    delta_aicc: float,
-    intervals: tuple[LawIntervals, ...],
-    *,
-    change: Interval,
-    prefers_line: bool,
-) -> str:
+def _finding(points: Sequence[Point], weighed: Weighed, delta_aicc: float, change: Interval) -> str:
+    kind = weighed.kind
     low, high = points[0].n_parameters, points[-1].n_parameters
-    percent = f"{100 * intervals[-1].confidence:g}%"
+    percent = f"{100 * weighed.intervals[-1].confidence:g}%"
     over = (
         f"over {_count(len(points), 'budget')} spanning {_times(high / low)} ({count_text(low)} to "
         f"{count_text(high)} parameters) it changes by "
@@ -117,15 +94,15 @@ def _finding(
     if kind == "no_evidence":
         text = (
             f"No evidence that the loss depends on model size: {over}, and "
-            f"{_aicc_phrase(delta_aicc, _LINE if prefers_line else 'a power law')}"
+            f"{_aicc_phrase(delta_aicc, _LINE if weighed.prefers_line else 'a power law')}"
         )
-    elif prefers_line:
+    elif weighed.prefers_line:
         text = (
             f"The loss {kind} with model size: {over}, and {_LINE} beats a constant by "
             f"{delta_aicc:.1f} AICc"
         )
     else:
-        fit, interval = _winner(comparison, intervals)
+        fit, interval = _winner(weighed.comparison, weighed.intervals)
         text = (
             f"The loss {kind} with model size: {over}, and {fit.law.formula} "
             f"{_alpha_phrase(interval, percent)}beats a constant by {delta_aicc:.1f} AICc"

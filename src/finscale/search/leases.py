@@ -87,7 +87,7 @@ def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
 def _close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
     """Close a trial as its record says, as failed without one."""
     if cut_off:
-        study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001
+        study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001 - as in `take`
     record = trial.user_attrs.get(RECORD, {})
     if record.get("state") == "complete":
         study.tell(trial.number, record["validation_loss"], skip_if_finished=True)
