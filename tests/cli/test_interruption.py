@@ -22,12 +22,13 @@ from tiny import NAMES, outcome_of, raw_records, run_tiny, write_study
 # Seconds on an idle machine; many times that where others work on it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# Long enough for the end to come in the middle of something.
+# Trials of most of a second, for the end to come in the middle of one.
 CHANGES: dict[str, Any] = {
     "search.n_trials": 8,
     "search.n_startup_trials": 3,
     "search.prune_after_epochs": 4,
-    "search.space.epochs": [8, 12],
+    "search.space.epochs": [24, 36],
+    "training.patience": 100,
     "ladder.budgets": ["2.5K"],
 }
 

@@ -18,7 +18,7 @@ from run_checks import assert_exactly_the_planned_trials
 from tiny import write_study
 
 N_KILLS = 25
-N_TRIALS = 12
+N_TRIALS = 16
 N_WORKERS = 2
 # Long enough for a kill to fall into the middle of a trial more often than not.
 CHANGES = {

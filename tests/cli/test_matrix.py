@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tiny import raw_records, write_study
 # Under a minute each on an idle machine; many times that where others work on it.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+# Trials of half a second.
 LEFT_IN_PEACE: dict[str, Any] = {
     "search.n_trials": 6,
     "search.prune": False,
@@ -32,7 +34,9 @@ LEFT_IN_PEACE: dict[str, Any] = {
     "training.patience": 100,
 }
 N_TRIALS = 3
-MATRIX: dict[str, Any] = {
+# Trials of a second: there have to be some left to interrupt, however fast the machine is.
+MATRIX: dict[str, Any] = LEFT_IN_PEACE | {
+    "search.space.epochs": [40],
     "ladder.budgets": ["1.5K", "2.5K", "3.5K", "5K"],
     "ladder.grid": {
         "d_model": [4, 6, 8, 10, 12],
@@ -78,19 +82,44 @@ class TwoWorkers:
         ledger = self.directory.ledger
         return sum(one["kind"] == "trial" for one in raw_records(ledger))
 
-    def wait_for_trials(self, n_trials: int) -> None:
+    def wait_until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 400
-        while self.n_trials() < n_trials:
+        while not done():
             assert self.leader.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.02)
 
+    def wait_for_trials(self, n_trials: int) -> None:
+        self.wait_until(lambda: self.n_trials() >= n_trials)
+
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.leader.pid).children()
 
+    def close(self) -> None:
+        """End the leader if the test did not; its workers miss it."""
+        if self.leader.poll() is None:
+            self.leader.kill()
+            self.leader.wait()
 
-def test_two_workers_share_a_run_and_do_everything_once(tmp_path: Path) -> None:
-    run = TwoWorkers(tmp_path, LEFT_IN_PEACE)
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], TwoWorkers]]:
+    """Starts a run, and ends it if the test does not."""
+    begun: list[TwoWorkers] = []
+
+    def one(changes: dict[str, Any]) -> TwoWorkers:
+        begun.append(TwoWorkers(tmp_path, changes))
+        return begun[-1]
+
+    yield one
+    for run in begun:
+        run.close()
+
+
+def test_two_workers_share_a_run_and_do_everything_once(
+    begin: Callable[[dict[str, Any]], TwoWorkers],
+) -> None:
+    run = begin(LEFT_IN_PEACE)
     assert run.leader.wait(timeout=2000) == 0, run.said()
     planned = assert_exactly_the_planned_trials(run.directory, n_experiments=2, n_trials=6)
     assert planned.n_attempts == 12
@@ -100,9 +129,9 @@ def test_two_workers_share_a_run_and_do_everything_once(tmp_path: Path) -> None:
 
 
 def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
-    tmp_path: Path, finscale: CommandLine
+    begin: Callable[[dict[str, Any]], TwoWorkers], finscale: CommandLine
 ) -> None:
-    run = TwoWorkers(tmp_path, MATRIX)
+    run = begin(MATRIX)
     # Ctrl-C.
     run.wait_for_trials(4)
     run.leader.send_signal(signal.SIGINT)
@@ -112,18 +141,18 @@ def test_a_matrix_interrupted_three_times_ends_with_exactly_the_planned_trials(
     run.start()
     run.wait_for_trials(10)
     os.kill(run.workers()[0].pid, signal.SIGKILL)
+    run.wait_until(lambda: "died (killed by SIGKILL); another is started" in run.said())
     run.wait_for_trials(12)
-    assert "died (killed by SIGKILL); another is started" in run.said()
     orphans = run.workers()
     run.leader.kill()
     run.leader.wait()
     # Its workers miss it; whoever has not left yet does no harm to the next.
     run.start()
     run.wait_for_trials(20)
-    assert psutil.wait_procs(orphans, timeout=200)[1] == []
     # finscale stop.
     assert finscale("stop", run.directory.root).code == 0
     assert run.leader.wait(timeout=200) == 130, run.said()
+    assert psutil.wait_procs(orphans, timeout=200)[1] == []
     kept = raw_records(run.directory.ledger)
     assert run.n_trials() < 12 * N_TRIALS
     # And to the end.

@@ -191,7 +191,13 @@ def test_status_while_the_run_goes_on(
     finscale: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    changes = {"search.n_trials": 5, "search.space.epochs": [3, 4], "ladder.budgets": ["2.5K"]}
+    # Trials of a second, to be seen while they last.
+    changes = {
+        "search.n_trials": 5,
+        "search.space.epochs": [60],
+        "training.patience": 100,
+        "ladder.budgets": ["2.5K"],
+    }
     study = write_study(tmp_path, changes)
     process = start("run", study, "--out", tmp_path / "run", cwd=tmp_path)
     seen: list[dict[str, Any]] = []

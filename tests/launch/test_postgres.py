@@ -29,12 +29,13 @@ from run_checks import assert_exactly_the_planned_trials
 from tiny import raw_records, run_tiny, tiny_study
 
 N_TRIALS = 5
-# One experiment of a few extremes and a drawn trial, a second or two each.
+# One experiment of a few extremes and a drawn trial, some seconds each: long enough for a machine
+# to be seen at one and lost in it.
 CHANGES: dict[str, Any] = {
     "ladder.budgets": ["2.5K"],
     "search.n_trials": N_TRIALS,
     "search.prune": False,
-    "search.space.epochs": [20],
+    "search.space.epochs": [60],
     "split": {"by": "fraction", "train_frac": 0.5, "validation_frac": 0.1},
     "training.patience": 100,
 }
