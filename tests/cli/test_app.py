@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from command_line import COMMAND, CommandLine
+from command_line import COMMAND, CommandLine, fault_of
 
 from finscale.cli.app import HELP_OF, MODULE_OF, commands_of
 
@@ -28,10 +28,36 @@ def test_help_lists_every_command_with_what_it_does(finscale: CommandLine) -> No
         assert " ".join(text.split()[:3]) in line
 
 
-def test_a_mistyped_command_is_answered_with_the_nearest(finscale: CommandLine) -> None:
-    done = finscale("featuers")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("featuers", "No such command 'featuers'. Did you mean 'features'? See finscale --help"),
+        ("data lst", "No such command 'lst'. Did you mean 'list'? See finscale data --help"),
+        ("status", "Missing argument 'run_dir'; see finscale status --help"),
+        (
+            "status run --jsno",
+            "No such option: --jsno (Possible options: --json); see finscale status --help",
+        ),
+        (
+            "run study.yaml --out",
+            "Option '--out' requires an argument; see finscale --help",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_answered_in_one_line(
+    finscale: CommandLine, arguments: str, message: str
+) -> None:
+    assert fault_of(finscale(*arguments.split())) == message
+
+
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_commands_of_commands_by_themselves_list_them(
+    finscale: CommandLine, arguments: Sequence[str]
+) -> None:
+    done = finscale(*arguments)
     assert done.code == 2
-    assert "Did you mean 'features'?" in done.err
+    assert " download " in done.out + done.err or " fit-law " in done.out + done.err
+    assert "finscale: " not in done.err
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,18 @@ def test_bad_expressions(finscale: CommandLine, points: Path, options, message: 
     assert fault_of(finscale("fit-law", points, *options)) == f"{points}: {message}"
 
 
+def test_more_distinct_samples_than_samples_are_refused(
+    finscale: CommandLine, tmp_path: Path
+) -> None:
+    table = tmp_path / "points.csv"
+    table.write_text("n,d,u,loss\n1,100,100,3\n2,100,200,2\n", encoding="utf-8")
+    options = ("--law", "data-constrained", "--n", "n", "--d", "d", "--unique-d", "u")
+    assert fault_of(finscale("fit-law", table, *options, "--loss", "loss")) == (
+        f"{table}, line 3: unique_d is 200 and d 100; unique_d counts the distinct samples among "
+        "d, at most as many"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

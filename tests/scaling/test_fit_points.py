@@ -134,6 +134,8 @@ def test_any_positive_numbers_have_a_fit_or_an_error(data, law: str, n_points: i
         name: data.draw(st.lists(one, min_size=n_points, max_size=n_points))
         for name in [*names, "loss"]
     }
+    if "unique_d" in columns:
+        columns["unique_d"] = np.minimum(columns["unique_d"], columns["d"])
     kind = data.draw(st.sampled_from(OBJECTIVES))
     with contextlib.suppress(FitError):
         fitted = fit_law(law=law, objective=kind, bootstrap=2, **columns)
@@ -168,6 +170,10 @@ GOOD = {"n": POINTS.n, "d": POINTS.d, "loss": POINTS.loss, "bootstrap": 0}
         ({"n": "params"}, "n params: a column needs points to be one of; give them first"),
         ({"n": POINTS.n[1:]}, "points: N has 59 values and the loss 60"),
         ({"seed": -1}, "seed -1: give a whole number, 0 or more"),
+        (
+            {"law": "data-constrained", "d": np.full(60, 100.0), "unique_d": [*[100] * 59, 200]},
+            "points, number 60: unique_d is 200 and d 100; unique_d counts the distinct samples",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(changes, message: str) -> None:

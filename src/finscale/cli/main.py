@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
+
+from typer.exceptions import TyperException
 
 from finscale.cli.terminal import LossyStream, is_lost
 from finscale.errors import FinscaleError
@@ -19,9 +22,11 @@ def main() -> None:
         # Loading torch takes seconds, in which Ctrl-C is as likely as later.
         from finscale.cli.app import app  # noqa: PLC0415
 
-        app()
+        sys.exit(app(prog_name="finscale", standalone_mode=False))
     except FinscaleError as error:
         _fail(str(error), error.exit_code)
+    except TyperException as error:
+        _refuse_usage(error)
     except KeyboardInterrupt:
         _fail("interrupted; everything finished is kept", 130)
     except SystemExit as left:
@@ -42,6 +47,17 @@ def main() -> None:
 def _fail(message: str, exit_code: int) -> None:
     LossyStream(sys.stderr).write(f"finscale: {message}\n")
     sys.exit(exit_code)
+
+
+def _refuse_usage(error: Any) -> None:
+    """Say in one line what is wrong with the command, and where its options stand."""
+    message = error.format_message().strip().removesuffix(".")
+    if not message:
+        # A command of commands by itself has printed its help.
+        sys.exit(2)
+    see = " See" if message.endswith("?") else "; see"
+    command = error.ctx.command_path if error.ctx else "finscale"
+    _fail(f"{message}{see} {command} --help", 2)
 
 
 def _let_go_of_lost_streams() -> None:

@@ -13,7 +13,7 @@ from finscale.errors import FitError
 from finscale.scaling.estimate import Estimate, default_objective, estimate_law
 from finscale.scaling.laws import Constant, Law, find_law, short_name
 from finscale.scaling.objective import FloatArray, Kind, Objective
-from finscale.scaling.point_table import read_values, table_of
+from finscale.scaling.point_table import PointTable, read_values, table_of
 from finscale.scaling.resampling import N_SAMPLES, Resampled, resample_noise, resample_points
 from finscale.scaling.uncertainty import check_confidence
 
@@ -182,7 +182,10 @@ def fit_law(
         variables = {"N": np.ones_like(loss_P)}
     keep_P = _all_but_highest(loss_P, drop_highest)
     rows = range(1, loss_P.size + 1) if table is None else table.rows
-    variables = {name: _same_length(name, x_P, loss_P)[keep_P] for name, x_P in variables.items()}
+    variables = {name: _same_length(name, x_P, loss_P) for name, x_P in variables.items()}
+    if "U_D" in variables:
+        _check_distinct(table, variables["D"], variables["U_D"])
+    variables = {name: x_P[keep_P] for name, x_P in variables.items()}
     loss_P = loss_P[keep_P]
     source = "points" if table is None else table.source
     try:
@@ -270,6 +273,16 @@ def _same_length(name: str, x_P: FloatArray, loss_P: FloatArray) -> FloatArray:
     if x_P.size != loss_P.size:
         raise FitError(f"points: {name} has {x_P.size} values and the loss {loss_P.size}")
     return x_P
+
+
+def _check_distinct(table: PointTable | None, seen_P: FloatArray, distinct_P: FloatArray) -> None:
+    """Refuse points of which more samples are distinct than were seen."""
+    for index in np.flatnonzero(distinct_P > seen_P)[:1]:
+        place = f"points, number {index + 1}" if table is None else table.place(int(index))
+        raise FitError(
+            f"{place}: unique_d is {distinct_P[index]:g} and d {seen_P[index]:g}; "
+            "unique_d counts the distinct samples among d, at most as many"
+        )
 
 
 def _all_but_highest(loss_P: FloatArray, n_dropped: int) -> npt.NDArray[np.bool_]:

@@ -98,7 +98,7 @@ class PointTable:
             index = int(np.argmax(bad_P))
             needed = "finite" if may_be_negative else "positive and finite"
             raise FitError(
-                f"{self._place(index)}: {text} is {value_P[index]:g}, and must be {needed}; "
+                f"{self.place(index)}: {text} is {value_P[index]:g}, and must be {needed}; "
                 f"correct that row or leave it out"
             )
         return value_P
@@ -113,11 +113,12 @@ class PointTable:
             except (TypeError, ValueError):
                 shown = "empty" if cell in {None, ""} else f"{cell!r}, not a number"
                 raise FitError(
-                    f"{self._place(index)}: {name} is {shown}; correct that row or leave it out"
+                    f"{self.place(index)}: {name} is {shown}; correct that row or leave it out"
                 ) from None
         return value_P
 
-    def _place(self, index: int) -> str:
+    def place(self, index: int) -> str:
+        """Return the source and the row of that index in it, as messages name them."""
         return f"{self.source}, {self.row_name} {self.rows[index]}"
 
 
