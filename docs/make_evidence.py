@@ -136,17 +136,7 @@ def nulls(measured: Figures) -> str:
 
 def planted(measured: Figures) -> str:
     """Show the recovery of a planted law, budget by budget, and the verdicts."""
-    rows = [
-        [
-            budget,
-            f"{n:,}",
-            f"{measured['regrets'][budget]['expected_loss']:.4f}",
-            f"{measured['regrets'][budget]['expected']:.4f}",
-            f"{measured['regrets'][budget]['realised']:.4f}",
-        ]
-        for budget, n in measured["n_parameters"].items()
-    ]
-    header = ["budget", "parameters", "expected loss", "expected regret", "realised regret"]
+    rows = [_regret_row(measured, budget) for budget in measured["n_parameters"]]
     alphas = [
         [
             law.replace("_", " "),
@@ -159,7 +149,7 @@ def planted(measured: Figures) -> str:
     laws_header = ["law", "alpha on the labels", "alpha of the expected losses", "truth inside"]
     return "\n\n".join(
         [
-            table(header, rows),
+            table(_REGRET_HEADER, rows),
             table(laws_header, alphas),
             f"On the labels: {measured['on_labels']['sentence']}",
             measured["sentence"],
@@ -173,19 +163,26 @@ def _interval(found: Figures) -> str:
 
 def regrets(measured: Figures) -> str:
     """Show the regret of every model of a study on a simulated market."""
-    ordered = sorted(measured["regrets"].items(), key=lambda item: float(item[1]["expected"]))
-    rows = [
-        [
-            model,
-            f"{measured['n_parameters'][model]:,}" if model in measured["n_parameters"] else "",
-            f"{one['expected_loss']:.4f}",
-            f"{one['expected']:.4f}",
-            f"{one['realised']:.4f}",
-        ]
-        for model, one in ordered
+    ordered = sorted(measured["regrets"].items(), key=lambda item: item[1]["expected"]["value"])
+    rows = [_regret_row(measured, model) for model, _ in ordered]
+    return f"{table(_REGRET_HEADER, rows)}\n\n{measured['sentence']}"
+
+
+_REGRET_HEADER = ["model", "parameters", "expected loss", "expected regret", "realised regret"]
+
+
+def _regret_row(measured: Figures, model: str) -> list[str]:
+    one, n_parameters = measured["regrets"][model], measured["n_parameters"].get(model)
+    return [
+        model,
+        "" if n_parameters is None else f"{n_parameters:,}",
+        f"{one['expected_loss']:.4f}",
+        *(_regret(one[name]) for name in ("expected", "realised")),
     ]
-    header = ["model", "parameters", "expected loss", "expected regret", "realised regret"]
-    return f"{table(header, rows)}\n\n{measured['sentence']}"
+
+
+def _regret(found: Figures) -> str:
+    return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
 
 
 def leaks(measured: Figures) -> str:

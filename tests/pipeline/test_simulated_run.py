@@ -35,11 +35,12 @@ def test_the_truth_beats_every_model_in_expectation(outcome: RunOutcome) -> None
     truth = outcome.summary["truth"][CELL]
     assert set(truth["regrets"]) == {*SIMULATED["baselines"], "1.5K", "2.5K"}
     for parts in truth["regrets"].values():
-        assert parts["test"]["expected"] > 0.0
-        total = truth["best_possible"]["test"] + parts["test"]["expected"]
+        expected = parts["test"]["expected"]
+        assert 0.0 < expected["low"] < expected["value"] < expected["high"]
+        total = truth["best_possible"]["test"] + expected["value"]
         assert parts["test"]["expected_loss"] == pytest.approx(total)
     # GARCH holds nothing but volatility, and a logistic on volatility is near to it.
-    regrets = {name: parts["test"]["expected"] for name, parts in truth["regrets"].items()}
+    regrets = {name: parts["test"]["expected"]["value"] for name, parts in truth["regrets"].items()}
     assert regrets["logistic_volatility"] < regrets["base_rate"] / 2
 
 

@@ -184,6 +184,40 @@ def resample(
     )
 
 
+def resample_dependent(
+    dates_B: npt.ArrayLike,
+    series_BM: FloatArray,
+    *,
+    horizon_bars: int,
+    n_samples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Resampling:
+    """Draw dates in blocks as long as the series depend on their past.
+
+    Parameters
+    ----------
+    dates_B, n_samples, seed, confidence
+        See `resample`.
+    series_BM
+        Values by row, one column for each series: the losses, or differences of losses, to be
+        averaged. Of a date the mean over its rows counts.
+    horizon_bars
+        See `block_length`.
+    """
+    _, date_B, n_T = np.unique(np.asarray(dates_B), return_inverse=True, return_counts=True)
+    mean_TM = np.column_stack(
+        [np.bincount(date_B, weights=series_B) / n_T for series_B in series_BM.T]
+    )
+    return resample(
+        date_B,
+        mean_block=block_length(mean_TM, horizon_bars=horizon_bars),
+        n_samples=n_samples,
+        seed=seed,
+        confidence=confidence,
+    )
+
+
 def stationary_indices(n_dates: int, mean_block: float, n_samples: int, seed: int) -> IntArray:
     """Return the dates of every sample as positions in 0 … T-1, shape (S, T)."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finscale.evaluation.bootstrap import Resampling, block_length, resample
+from finscale.evaluation.bootstrap import Resampling, resample_dependent
 from finscale.evaluation.closes import grid_closes
 from finscale.evaluation.comparisons import (
     ConfidenceSet,
@@ -265,13 +265,10 @@ def _resample(
     loss_BM = np.column_stack([test.losses(model).loss_B for model in models])
     if benchmark is not None:
         loss_BM -= test.losses(benchmark).loss_B[:, None]
-    _, date_B, rows_T = np.unique(test.date_B, return_inverse=True, return_counts=True)
-    # Rows come by date, so that each date's are a block.
-    first_T = np.searchsorted(date_B, np.arange(rows_T.size))
-    mean_TM = np.add.reduceat(loss_BM, first_T, axis=0) / rows_T[:, None]
-    return resample(
+    return resample_dependent(
         test.date_B,
-        mean_block=block_length(mean_TM, horizon_bars=horizon_bars),
+        loss_BM,
+        horizon_bars=horizon_bars,
         n_samples=settings.n_bootstrap,
         seed=derive_seed(settings.seed, "evidence", "losses" if benchmark is None else "pairs"),
         confidence=settings.confidence,

@@ -10,20 +10,21 @@ one, and can be negative by chance.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from finscale.evaluation.metrics import EPS, log_loss
-
-FloatArray = npt.NDArray[np.float64]
+from finscale.evaluation.bootstrap import FloatArray, Resampling
+from finscale.evaluation.estimate import Estimate
+from finscale.evaluation.metrics import EPS
+from finscale.evaluation.outcomes import row_loss
 
 
 @dataclass(frozen=True)
 class Regret:
-    """What a forecast loses against the true probabilities on some rows; nats.
+    """What forecasts lose against the true probabilities on some rows; nats.
 
     Attributes
     ----------
@@ -36,12 +37,8 @@ class Regret:
     """
 
     expected_loss: float
-    expected: float
-    realised: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the fields, ready for JSON."""
-        return asdict(self)
+    expected: Estimate
+    realised: Estimate
 
 
 def best_possible_loss(true_B: npt.ArrayLike) -> float:
@@ -50,14 +47,21 @@ def best_possible_loss(true_B: npt.ArrayLike) -> float:
     return float(np.mean(special.entr(p_B) + special.entr(1.0 - p_B)))
 
 
-def regret(true_B: npt.ArrayLike, p_B: npt.ArrayLike, y_B: npt.ArrayLike) -> Regret:
-    """Return what a forecast loses against the true probabilities.
+def row_regret(
+    true_B: npt.ArrayLike, p_B: npt.ArrayLike, y_B: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return what a forecast loses against the true probabilities, row by row.
 
     Parameters
     ----------
     true_B, p_B, y_B : array_like
         True probabilities, forecasts and 0/1 labels of the same rows, shape (B,). Forecasts are
         clipped as in `finscale.evaluation.metrics.log_loss`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Expected and realised regret, each of shape (B,).
 
     Raises
     ------
@@ -67,10 +71,31 @@ def regret(true_B: npt.ArrayLike, p_B: npt.ArrayLike, y_B: npt.ArrayLike) -> Reg
     truth_B, forecast_B = np.asarray(true_B, dtype=np.float64), np.asarray(p_B, dtype=np.float64)
     if truth_B.shape != forecast_B.shape:
         raise ValueError(f"shapes differ: {truth_B.shape} and {forecast_B.shape}")
-    realised = log_loss(forecast_B, y_B) - log_loss(truth_B, y_B)
+    realised_B = row_loss(forecast_B, y_B) - row_loss(truth_B, y_B)
     clipped_B = np.clip(forecast_B, EPS, 1.0 - EPS)
     divergence_B = special.rel_entr(truth_B, clipped_B) + special.rel_entr(
         1.0 - truth_B, 1.0 - clipped_B
     )
-    expected = float(np.mean(divergence_B))
-    return Regret(best_possible_loss(truth_B) + expected, expected, realised)
+    return np.asarray(divergence_B), realised_B
+
+
+def summarise_regret(
+    true_B: npt.ArrayLike, expected_B: FloatArray, realised_B: FloatArray, resampling: Resampling
+) -> Regret:
+    """Return means of the regrets of rows, with intervals.
+
+    Parameters
+    ----------
+    true_B, expected_B, realised_B
+        True probabilities, and regrets as `row_regret` gives them, or their means over the seeds
+        of a model; shape (B,).
+    resampling
+        Of the same rows.
+    """
+    drawn_SM = resampling.means(np.column_stack([expected_B, realised_B]))
+    expected = float(expected_B.mean())
+    return Regret(
+        best_possible_loss(true_B) + expected,
+        resampling.estimate(expected, drawn_SM[:, 0], bounds=(0.0, np.inf)),
+        resampling.estimate(float(realised_B.mean()), drawn_SM[:, 1]),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finscale.evaluation.bootstrap import Resampling, block_length, resample
+from finscale.evaluation.bootstrap import resample_dependent
 from finscale.evaluation.comparisons import (
     RowLosses,
     best_other_baseline,
@@ -89,7 +89,7 @@ def compare_returns(
         [losses[own].loss_B - losses[rival].loss_B for own in present for rival in rivals]
     )
     dates = test.filter(pl.col("model") == present[0]).sort("date", "symbol", "row")["date"]
-    resampling = _resample(
+    resampling = resample_dependent(
         dates.to_numpy(),
         gaps_BP,
         horizon_bars=horizon_bars,
@@ -124,25 +124,3 @@ def compare_returns(
 def _mean_losses(frame: ReturnFrame) -> Mapping[str, float]:
     means = frame.group_by("model").agg(pl.col("log_loss").mean())
     return {str(model): float(loss) for model, loss in means.iter_rows()}
-
-
-def _resample(
-    dates_B: np.ndarray[Any, Any],
-    gaps_BP: np.ndarray[Any, np.dtype[np.float64]],
-    *,
-    horizon_bars: int,
-    n_samples: int,
-    confidence: float,
-    seed: int,
-) -> Resampling:
-    """Draw dates in blocks as long as the differences depend on the past."""
-    _, date_B = np.unique(dates_B, return_inverse=True)
-    n_T = np.bincount(date_B)
-    by_date_TP = np.column_stack([np.bincount(date_B, weights=gap) / n_T for gap in gaps_BP.T])
-    return resample(
-        date_B,
-        mean_block=block_length(by_date_TP, horizon_bars=horizon_bars),
-        n_samples=n_samples,
-        seed=seed,
-        confidence=confidence,
-    )

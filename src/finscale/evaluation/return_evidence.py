@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from finscale.evaluation.bootstrap import Resampling, block_length, resample
+from finscale.evaluation.bootstrap import Resampling, resample_dependent
 from finscale.evaluation.conformal import (
     Coverage,
     Intervals,
@@ -102,11 +102,10 @@ def return_evidence(
     # 0.95 - 0.05 is 0.8999999999999999 in binary.
     nominal = round(levels[-1] - levels[0], 9)
     crps_B = crps_from_quantiles(test.q_BQ, test.y_B, levels)
-    _, date_B = np.unique(test.date_B, return_inverse=True)
-    by_date_T = np.bincount(date_B, weights=crps_B) / np.bincount(date_B)
-    resampling = resample(
-        date_B,
-        mean_block=block_length(by_date_T[:, None], horizon_bars=horizon_bars),
+    resampling = resample_dependent(
+        test.date_B,
+        crps_B[:, None],
+        horizon_bars=horizon_bars,
         n_samples=n_bootstrap,
         seed=derive_seed(seed, "return evidence"),
         confidence=confidence,

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from finscale.dataset.truth import true_probabilities
+from finscale.evaluation.bootstrap import resample_dependent
+from finscale.evaluation.estimate import plain
 from finscale.evaluation.predictions import read_predictions, write_predictions
-from finscale.evaluation.regret import best_possible_loss, regret
+from finscale.evaluation.regret import best_possible_loss, row_regret, summarise_regret
 from finscale.experiments import code_version
 from finscale.files import utc_now
 from finscale.pipeline.book import RecordBook
@@ -72,10 +75,9 @@ def describe_oracles(
     Returns
     -------
     dict
-        Cell name to ``best_possible`` (by part, nats), ``realised`` (the log-loss of the true
-        probabilities), ``regrets`` (model to part to `finscale.evaluation.regret.Regret`; of a
-        budget the mean over its seeds) and ``planted`` (see
-        `finscale.scaling.planted.compare_with_truth`, or None).
+        Cell name to ``best_possible`` (by part, nats), ``regrets`` (model to part to
+        `finscale.evaluation.regret.Regret`; of a budget the mean over its seeds) and ``planted``
+        (see `finscale.scaling.planted.compare_with_truth`, or None).
     """
     found = {}
     for name in prepared.cells:
@@ -83,55 +85,52 @@ def describe_oracles(
         path = directory.oracle_predictions(name, fingerprint)
         if path.exists() and name in predictions:
             truth = read_predictions(path)
-            found[name] = _describe(prepared, truth, scaling.get(name), predictions[name])
+            found[name] = _describe(prepared, name, truth, scaling.get(name), predictions[name])
     return found
 
 
 def _describe(
     prepared: PreparedStudy,
+    cell: str,
     truth: pl.DataFrame,
     judged: Mapping[str, Any] | None,
     predictions: pl.DataFrame,
 ) -> dict[str, Any]:
-    joined = predictions.join(
+    budgets = {} if judged is None else {p["budget"]: p["n_parameters"] for p in judged["points"]}
+    lines = predictions.join(
         truth.select("row", "part", pl.col("probability").alias("truth")),
         on=["row", "part"],
         how="inner",
+    ).filter(
+        # A budget is a model and its seeds, not the average of their forecasts.
+        pl.when(pl.col("model").is_in(list(budgets)))
+        .then(pl.col("seed").is_not_null())
+        .otherwise(pl.col("seed").is_null())
     )
-    by_run: dict[tuple[str, int | None], dict[str, dict[str, float]]] = {}
-    for (model, seed, part), rows in joined.group_by("model", "seed", "part", maintain_order=True):
-        losses = regret(rows["truth"], rows["probability"], rows["label"]).as_dict()
-        by_run.setdefault((str(model), seed), {})[str(part)] = losses
-    budgets = {} if judged is None else {p["budget"]: p["n_parameters"] for p in judged["points"]}
-    seeds = {
-        label: [
-            parts for (model, seed), parts in by_run.items() if model == label and seed is not None
-        ]
-        for label in budgets
-    }
-    regrets = {
-        model: parts
-        for (model, seed), parts in by_run.items()
-        if seed is None and model not in budgets
-    }
-    for label, runs in seeds.items():
-        if runs:
-            regrets[label] = {
-                part: {key: sum(r[part][key] for r in runs) / len(runs) for key in runs[0][part]}
-                for part in SCORED_PARTS
-            }
+    expected_B, realised_B = row_regret(lines["truth"], lines["probability"], lines["label"])
+    lines = lines.with_columns(expected=expected_B, realised=realised_B)
+    regrets = _regrets(prepared, cell, lines)
     planted = None
-    if judged is not None and judged["test"] is not None and all(seeds.values()):
+    if judged is not None and judged["test"] is not None and set(budgets) <= set(regrets):
+        best = _best(truth, "test")
+        by_seed = (
+            lines.filter(pl.col("part") == "test")
+            .group_by("model", "seed", maintain_order=True)
+            .agg(pl.col("expected").mean() + best)
+        )
         points = [
-            Point(label, n, tuple(run["test"]["expected_loss"] for run in seeds[label]))
+            Point(label, n, tuple(by_seed.filter(pl.col("model") == label)["expected"]))
             for label, n in budgets.items()
         ]
-        rivals = {model: parts["test"] for model, parts in regrets.items() if model not in budgets}
         planted = compare_with_truth(
             points,
             judged["test"],
-            best_possible=_best(truth, "test"),
-            rivals={model: one["expected_loss"] for model, one in rivals.items()},
+            best_possible=best,
+            rivals={
+                model: parts["test"]["expected_loss"]
+                for model, parts in regrets.items()
+                if model not in budgets
+            },
             n_bootstrap=prepared.study.scaling.n_bootstrap,
             confidence=prepared.study.scaling.confidence,
             seed=derive_seed(prepared.study.seed, "bootstrap"),
@@ -141,6 +140,40 @@ def _describe(
         "regrets": regrets,
         "planted": planted,
     }
+
+
+def _regrets(
+    prepared: PreparedStudy, cell: str, lines: pl.DataFrame
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every model's regret by part, from the regrets of its rows; of seeds the mean."""
+    rows = (
+        lines.group_by("model", "part", "row", "symbol", "date", "truth", maintain_order=True)
+        .agg(pl.col("expected", "realised").mean())
+        .sort("date", "symbol", "row", maintain_order=True)
+    )
+    models = lines["model"].unique(maintain_order=True).to_list()
+    found: dict[str, dict[str, dict[str, Any]]] = {model: {} for model in models}
+    for part in SCORED_PARTS:
+        of_model = {m: rows.filter(part=part, model=m) for m in models}
+        first = of_model[models[0]]
+        resampling = resample_dependent(
+            first["date"].to_numpy(),
+            np.column_stack([one["expected"] for one in of_model.values()]),
+            horizon_bars=prepared.cells[cell].cell.horizon_bars,
+            n_samples=prepared.study.evidence.n_bootstrap,
+            seed=derive_seed(prepared.study.seed, "regret", cell, part),
+            confidence=prepared.study.scaling.confidence,
+        )
+        for model, one in of_model.items():
+            found[model][part] = plain(
+                summarise_regret(
+                    first["truth"],
+                    one["expected"].to_numpy(),
+                    one["realised"].to_numpy(),
+                    resampling,
+                )
+            )
+    return found
 
 
 def _best(truth: pl.DataFrame, part: str) -> float:
