@@ -62,7 +62,7 @@ def walked(found: Mapping[str, Any]) -> dict[str, Any]:
         "blocks": [[block["first"], block["last"]] for block in blocks],
         "skills": {budget: one["summary"]["skills"] for budget, one in found.items()}
         | {
-            name: [1.0 - block["baselines"][name] / block["base_log_loss"] for block in blocks]
+            name: [1.0 - block["baselines"][name] / block["base_loss"] for block in blocks]
             for name in blocks[0]["baselines"]
         },
     }

@@ -6,7 +6,7 @@ import pytest
 
 from finscale.errors import StudyError
 from finscale.study import Study
-from finscale.study_file import load_study, parse_study
+from finscale.study_file import load_study
 
 
 @pytest.fixture
@@ -33,13 +33,6 @@ def test_numbers_are_floats_as_people_write_them(study_file: Path, text: str, va
     study = load(study_file, f"name: a\nwindows:\n  clip: {text}\n")
     assert study.windows.clip == value
     assert isinstance(study.windows.clip, float)
-
-
-def test_only_a_binary_task_is_walked_forward() -> None:
-    walked = {"name": "a", "evidence": {"walk_forward_blocks": 2}}
-    with pytest.raises(StudyError, match="walk_forward_blocks is not for the task return"):
-        parse_study(walked | {"tasks": ["return"]})
-    parse_study(walked | {"tasks": ["return", "direction"]})
 
 
 def test_all_bad_settings_are_named_at_once(study_file: Path) -> None:

@@ -192,7 +192,7 @@ class Evidence(Settings):
         default=0,
         ge=0,
         description="blocks of history, as long as validation, that each winner is trained before "
-        "and scored on; not for the task return",
+        "and scored on",
     )
     cost_bps: float = Field(
         default=5.0, ge=0, description="backtest: cost of trading the full amount once, in 0.01%"
@@ -288,15 +288,6 @@ class Study(Settings):
     supplementary: tuple[Supplementary, ...] = Field(
         default=(), description="chosen architectures, trained beside the searches"
     )
-
-    @model_validator(mode="after")
-    def _walks_something(self) -> Self:
-        if self.evidence.walk_forward_blocks and set(self.tasks) == {"return"}:
-            raise ValueError(
-                "evidence.walk_forward_blocks is not for the task return; leave it out, or add "
-                "another task"
-            )
-        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

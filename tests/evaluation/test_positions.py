@@ -5,10 +5,10 @@ import pytest
 
 from finscale.evaluation.positions import (
     PositionRule,
+    choose_position_rule,
     decile_weights,
     forecast_weights,
     portfolio_returns,
-    position_from_probability,
     sharpe_ratio,
     spread_evenly,
     turnover,
@@ -30,7 +30,7 @@ def test_perfect_foresight_finds_its_threshold():
     returns = rng.normal(0, 0.01, (400, 1))
     p = np.where(returns > 0, 0.6, 0.2)
 
-    rule = position_from_probability(p, returns, cost_bps=0)
+    rule = choose_position_rule(p, returns, cost_bps=0)
 
     assert (rule.threshold, rule.sign) == (0.6, 1)
     assert (rule.apply(p) == (returns > 0)).all()
@@ -39,7 +39,7 @@ def test_perfect_foresight_finds_its_threshold():
 def test_a_probability_of_falls_is_sold():
     returns = np.random.default_rng(0).normal(0, 0.01, (400, 1))
 
-    rule = position_from_probability(np.where(returns > 0, 0.2, 0.6), returns, cost_bps=0)
+    rule = choose_position_rule(np.where(returns > 0, 0.2, 0.6), returns, cost_bps=0)
 
     assert (rule.threshold, rule.sign) == (0.2, -1)
 
@@ -49,12 +49,12 @@ def test_costs_keep_a_position_where_trading_would_eat_the_gain():
     returns = np.tile([0.002, -0.0005], 100)[:, None]
     p = np.tile([0.6, 0.2], 100)[:, None]
 
-    assert position_from_probability(p, returns, cost_bps=0).threshold == 0.6
-    assert position_from_probability(p, returns, cost_bps=50).threshold == 0.2
+    assert choose_position_rule(p, returns, cost_bps=0).threshold == 0.6
+    assert choose_position_rule(p, returns, cost_bps=50).threshold == 0.2
 
 
 def test_a_forecast_that_says_nothing_stays_in_the_market():
-    rule = position_from_probability(np.full((50, 1), 0.3), np.full((50, 1), 0.01), cost_bps=5)
+    rule = choose_position_rule(np.full((50, 1), 0.3), np.full((50, 1), 0.01), cost_bps=5)
 
     assert rule.apply([0.3])[0] == 1.0
 
@@ -63,7 +63,7 @@ def test_proportional_positions_grow_over_the_middle_of_the_probabilities():
     p = np.linspace(0, 1, 101)[:, None]
     returns = np.where(p > 0.5, 0.01, -0.01) + 0.001 * np.sin(np.arange(101))[:, None]
 
-    rule = position_from_probability(p, returns, cost_bps=0, proportional=True)
+    rule = choose_position_rule(p, returns, cost_bps=0, proportional=True)
 
     assert rule.scale == pytest.approx(0.8)
     assert rule.sign == 1
@@ -71,7 +71,7 @@ def test_proportional_positions_grow_over_the_middle_of_the_probabilities():
 
 def test_validation_without_probabilities_is_refused():
     with pytest.raises(ValueError, match="no validation"):
-        position_from_probability(np.full((3, 1), np.nan), np.zeros((3, 1)), cost_bps=0)
+        choose_position_rule(np.full((3, 1), np.nan), np.zeros((3, 1)), cost_bps=0)
 
 
 def test_positions_share_the_capital_of_a_date():

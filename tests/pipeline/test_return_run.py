@@ -31,6 +31,7 @@ CHANGES = {
     "split": {"by": "fraction", "train_frac": 0.3, "validation_frac": 0.1, "n_folds": 2},
     "ladder.budgets": ["2.5K"],
     "search.n_trials": 2,
+    "evidence.walk_forward_blocks": 2,
     "baselines": ["base_rate", "logistic_volatility", "gradient_boosting"],
     "supplementary": [
         {"experiment": "*_return", "architecture": "8x1x2x16", "score_test": True},
@@ -144,6 +145,56 @@ def test_points_have_the_scores_of_a_return(run: RunDirectory) -> None:
     assert by_task["threshold_1pct"]["test_crps"].null_count() == len(finals)
 
 
+def test_skill_by_year_is_that_of_the_crps_of_its_rows(run: RunDirectory) -> None:
+    frame = read_return_frame(run.experiment(NAME).predictions)
+    test = frame.filter(pl.col("part") == "test", pl.col("seed").is_null())
+    bins = tiny_prepared(CHANGES).cells[CELL].bins
+    assert bins is not None
+    constant_Q = bins.quantiles(bins.share_K[None], QUANTILE_LEVELS)[0]
+    found = {
+        one["group"]: one for one in read_json(run.evidence)[CELL]["stability"]["2.5K"]["by_year"]
+    }
+    years = test["date"].dt.year()
+    assert set(found) == {str(year) for year in years.unique()}
+    rows = test.filter(years == 2012)
+    y_B = rows["return"].to_numpy()
+    own, constant = (
+        crps_from_quantiles(q_BQ, y_B, QUANTILE_LEVELS).mean()
+        for q_BQ in (rows.select(QUANTILE_COLUMNS).to_numpy(), np.tile(constant_Q, (len(y_B), 1)))
+    )
+    assert found["2012"]["skill"]["value"] == pytest.approx(1 - own / constant)
+    assert found["2012"]["event_rate"] == pytest.approx((y_B > 0).mean())
+
+
+def test_positions_are_taken_by_the_forecast_mean(run: RunDirectory) -> None:
+    economics = read_json(run.evidence)[CELL]["economics"]
+    names = [one["name"] for one in economics["timing"]]
+    models = ("base_rate", "logistic_volatility", "2.5K")
+    assert names == [
+        "buy_and_hold",
+        *(f"{model}/{rule}" for model in models for rule in ("threshold", "proportional")),
+    ]
+    # Two trials and two baselines under two rules, and buy and hold.
+    assert economics["n_strategies"] == 4 * 2 + 1
+    # A constant forecast is in the market throughout.
+    held = {one["name"]: one for one in economics["timing"]}
+    assert held["base_rate/threshold"]["sharpe"] == held["buy_and_hold"]["sharpe"]
+
+
+def test_the_winner_is_walked_forward_by_its_crps(run: RunDirectory) -> None:
+    walked = read_json(run.evidence)[CELL]["walk_forward"]["2.5K"]
+    first, last = walked["blocks"]
+    assert first["last"] < last["first"]
+    assert first["n_trained"] < last["n_trained"]
+    # The last block is validation, and the baselines are those of the ledger.
+    baselines = {one["model"]: one["scores"]["validation"] for one in of_kind(run, "baseline")}
+    volatility = baselines["logistic_volatility"]
+    assert last["n_rows"] == volatility["n"]
+    assert last["baselines"] == {"logistic_volatility": pytest.approx(volatility["crps"])}
+    assert last["base_loss"] == pytest.approx(baselines["base_rate"]["crps"])
+    assert walked["summary"]["skills"][-1] == pytest.approx(1 - last["loss"] / last["base_loss"])
+
+
 def test_averages_have_r2_for_the_return_and_sharpe_ratios_for_the_question(
     run: RunDirectory,
 ) -> None:
@@ -151,7 +202,12 @@ def test_averages_have_r2_for_the_return_and_sharpe_ratios_for_the_question(
     [average] = of_kind(run, "ensemble")
     assert rows["return"]["test_r2"] == pytest.approx(average["scores"]["test"]["r2"])
     assert rows["return"]["test_crps"] == pytest.approx(average["scores"]["test"]["crps"])
-    assert rows["return"]["sharpe_threshold"] is None
+    [earned] = [
+        one
+        for one in read_json(run.evidence)[CELL]["economics"]["timing"]
+        if one["name"] == "2.5K/threshold"
+    ]
+    assert rows["return"]["sharpe_threshold"] == pytest.approx(earned["sharpe"]["value"])
     assert rows["threshold_1pct"]["sharpe_threshold"] is not None
     assert rows["threshold_1pct"]["test_r2"] is None
     text = run.report.read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finscale.errors import SplitError
-from finscale.files import read_json
+from finscale.files import read_json, write_json_atomic
 from finscale.pipeline.walk_forward import blocks_of
 from finscale.rundir import RunDirectory
 from tiny import CELL, run_tiny, tiny_prepared
@@ -51,7 +51,7 @@ def test_the_last_block_is_validation_and_its_baseline_the_one_of_the_ledger(
     assert last["baselines"]["logistic_volatility"] == pytest.approx(
         baseline["scores"]["validation"]["log_loss"], rel=1e-9
     )
-    assert last["base_log_loss"] == pytest.approx(
+    assert last["base_loss"] == pytest.approx(
         baseline["scores"]["validation"]["base_log_loss"], rel=1e-6
     )
 
@@ -70,6 +70,16 @@ def test_a_finished_block_is_not_trained_again(directory: RunDirectory) -> None:
     assert blocks_of(files, held["fingerprint"], held["trial"] + 1, 2) == []
     run_tiny(directory.root, CHANGES)
     assert files.walk_forward.read_bytes() == before
+
+
+def test_blocks_of_a_file_of_another_form_are_walked_anew(
+    directory: RunDirectory, tmp_path: Path
+) -> None:
+    files = RunDirectory(tmp_path).experiment(NAME)
+    held = read_json(directory.experiment(NAME).walk_forward)
+    assert held.pop("version") == 2
+    write_json_atomic(files.walk_forward, held)
+    assert blocks_of(files, held["fingerprint"], held["trial"], 2) == []
 
 
 def test_another_number_of_blocks_cuts_history_anew(

@@ -106,7 +106,7 @@ def test_calibration_thresholds_and_reach_are_there(section):
 
 
 def test_years_and_regimes_add_up_to_the_rows(section):
-    for table in (section.years, section.regimes):
+    for table in (section.stability.years, section.stability.regimes):
         assert sum(int(row[1].removesuffix(" (few)")) for row in table.rows) == N_ROWS
         assert table.header[3:] == (
             "skill of 20K",
@@ -116,12 +116,12 @@ def test_years_and_regimes_add_up_to_the_rows(section):
 
 
 def test_backtests_are_last_and_say_what_they_assume(section):
-    assert section.economics is not None
-    assert section.economics.rows[0][0] == "buy and hold"
-    assert section.trading_note.startswith("Never the headline")
-    assert "at the same close, 5 basis points" in section.trading_note
-    assert "best of 11 strategies without skill: 5 models" in section.trading_note
-    assert "under 2 rules each, and buy and hold" in section.trading_note
+    assert section.trading is not None
+    assert section.trading.backtests.rows[0][0] == "buy and hold"
+    assert section.trading.note.startswith("Never the headline")
+    assert "at the same close, 5 basis points" in section.trading.note
+    assert "best of 11 strategies without skill: 5 models" in section.trading.note
+    assert "under 2 rules each, and buy and hold" in section.trading.note
 
 
 def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):
@@ -130,9 +130,8 @@ def test_without_closes_there_are_no_backtests_and_no_regimes(evidence):
         "stability": {name: one | {"by_regime": []} for name, one in evidence["stability"].items()},
     }
     section = evidence_section(bare)
-    assert section.economics is None
-    assert section.trading_note == ""
-    assert section.regimes.rows == ()
+    assert section.trading is None
+    assert section.stability.regimes.rows == ()
 
 
 def test_sharpe_ratios_stand_against_parameters_and_compute(evidence):

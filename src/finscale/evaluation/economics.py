@@ -14,13 +14,13 @@ from finscale.evaluation.backtest import (
 )
 from finscale.evaluation.bootstrap import FloatArray
 from finscale.evaluation.closes import Closes
-from finscale.evaluation.forecasts import Forecasts
 from finscale.evaluation.positions import (
+    choose_position_rule,
     decile_weights,
     forecast_weights,
-    position_from_probability,
     spread_evenly,
 )
+from finscale.evaluation.signals import Signals
 
 BUY_AND_HOLD = "buy_and_hold"
 
@@ -81,8 +81,8 @@ class Economics:
 
 
 def measure_economics(
-    validation: Forecasts,
-    test: Forecasts,
+    validation: Signals,
+    test: Signals,
     closes: Closes,
     trading: Trading,
     *,
@@ -119,7 +119,7 @@ def measure_economics(
     timing = {BUY_AND_HOLD: spread_evenly(present_TN)}
     for model in test.models:
         for proportional in (False, True):
-            rule = position_from_probability(
+            rule = choose_position_rule(
                 past_TN[model],
                 past_return_TN,
                 cost_bps=trading.cost_bps,
@@ -165,19 +165,17 @@ def measure_economics(
     )
 
 
-def _grids(
-    forecasts: Forecasts, closes: Closes, lag: int
-) -> tuple[dict[str, FloatArray], FloatArray]:
-    """Return probabilities by model, and returns, on the dates of the forecasts."""
-    t_B, n_B = closes.places(forecasts.date_B, forecasts.symbol_B)
+def _grids(signals: Signals, closes: Closes, lag: int) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Return the numbers of every model, and returns, on the dates of the signals."""
+    t_B, n_B = closes.places(signals.date_B, signals.symbol_B)
     used, t_B = np.unique(t_B, return_inverse=True)
     grids = {}
-    for model in forecasts.models:
-        p_TN = np.full((used.size, len(closes.symbols)), np.nan)
-        p_TN[t_B, n_B] = forecasts.of(model)
-        grids[model] = p_TN
+    for model in signals.models:
+        value_TN = np.full((used.size, len(closes.symbols)), np.nan)
+        value_TN[t_B, n_B] = signals.of(model)
+        grids[model] = value_TN
     return grids, holding_returns(closes.close_TN, lag=lag)[used]
 
 
-def _present(p_TN: FloatArray) -> FloatArray:
-    return np.where(np.isnan(p_TN), np.nan, 1.0)
+def _present(value_TN: FloatArray) -> FloatArray:
+    return np.where(np.isnan(value_TN), np.nan, 1.0)

@@ -29,7 +29,7 @@ from finscale.evaluation.multiplicity import Correction
 from finscale.evaluation.predictions import Predictions
 from finscale.evaluation.recalibrated import Recalibrated, score_recalibrated
 from finscale.evaluation.scores import ModelScores, score_forecasts
-from finscale.evaluation.stability import GroupSkill, regimes_of, skill_by_group
+from finscale.evaluation.stability import Stability, regimes_of, skill_by_year_and_regime
 from finscale.seeds import derive_seed
 
 
@@ -81,14 +81,6 @@ class EvidenceSettings:
     volatility_baseline: str = "logistic_volatility"
     n_experiments: int = 1
     trading: Trading = field(default_factory=Trading)
-
-
-@dataclass(frozen=True)
-class Stability:
-    """Skill of a model by calendar year and by regime of volatility (empty without closes)."""
-
-    by_year: tuple[GroupSkill, ...]
-    by_regime: tuple[GroupSkill, ...]
 
 
 @dataclass(frozen=True)
@@ -242,8 +234,8 @@ def cell_evidence(
         economics=None
         if closes is None
         else measure_economics(
-            validation,
-            test,
+            validation.signals(),
+            test.signals(),
             closes,
             settings.trading,
             volatility_baseline=volatility,
@@ -300,16 +292,12 @@ def _stability(
     volatility: str | None,
     regimes: list[str] | None,
 ) -> Stability:
-    loss_B = test.losses(model).loss_B
-    base_B = row_log_loss(np.full_like(test.y_B, base_rate), test.y_B)
-    benchmark_B = None if volatility is None else test.losses(volatility).loss_B
-    years = [str(day.year) for day in test.date_B.tolist()]
-    by_year, by_regime = (
-        ()
-        if groups is None
-        else skill_by_group(
-            loss_B, base_B, test.y_B, groups, resampling, benchmark_loss_B=benchmark_B
-        )
-        for groups in (years, regimes)
+    return skill_by_year_and_regime(
+        test.losses(model).loss_B,
+        row_log_loss(np.full_like(test.y_B, base_rate), test.y_B),
+        test.y_B,
+        test,
+        resampling,
+        regimes=regimes,
+        benchmark_loss_B=None if volatility is None else test.losses(volatility).loss_B,
     )
-    return Stability(by_year, by_regime)

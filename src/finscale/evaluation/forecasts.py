@@ -12,6 +12,7 @@ from finscale.evaluation.bootstrap import FloatArray, IntArray
 from finscale.evaluation.comparisons import RowLosses
 from finscale.evaluation.metrics import row_log_loss
 from finscale.evaluation.predictions import Predictions
+from finscale.evaluation.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Forecasts:
     def of(self, model: str) -> FloatArray:
         """Return the probabilities of one model, shape (B,)."""
         return self.p_BM[:, self.models.index(model)]
+
+    def signals(self) -> Signals:
+        """Return the probabilities as what positions are taken by."""
+        return Signals(self.models, self.symbol_B, self.date_B, self.p_BM)
 
     def losses(self, model: str) -> RowLosses:
         """Return the log-loss of one model on every row."""

@@ -16,31 +16,31 @@ _FLAT_FRACS = tuple(k / 10 for k in range(10))
 
 @dataclass(frozen=True)
 class PositionRule:
-    """How a probability becomes a position in 0 … 1 of one symbol.
+    """How a forecast becomes a position in 0 … 1 of one symbol.
 
     Attributes
     ----------
     threshold
-        Probability at which the position begins.
+        Forecast, a probability or a mean return, at which the position begins.
     scale
-        Rise of the probability over which it grows to 1; 0 for all or nothing.
+        Rise of the forecast over which it grows to 1; 0 for all or nothing.
     sign
-        1 where a high probability is a reason to be in the market, -1 where it is one to leave.
+        1 where a high forecast is a reason to be in the market, -1 where it is one to leave.
     """
 
     threshold: float
     scale: float
     sign: int
 
-    def apply(self, p: npt.ArrayLike) -> FloatArray:
+    def apply(self, forecast: npt.ArrayLike) -> FloatArray:
         """Return positions within [0, 1]; NaN where there is no forecast."""
-        above = self.sign * (np.asarray(p, dtype=np.float64) - self.threshold)
+        above = self.sign * (np.asarray(forecast, dtype=np.float64) - self.threshold)
         if self.scale == 0.0:
             return np.where(np.isnan(above), np.nan, (above >= 0.0).astype(np.float64))
         return np.asarray(np.clip(above / self.scale, 0.0, 1.0))
 
 
-def position_from_probability(
+def choose_position_rule(
     p_TN: FloatArray, return_TN: FloatArray, *, cost_bps: float, proportional: bool = False
 ) -> PositionRule:
     """Choose a rule on validation rows: the one with the highest Sharpe ratio after costs.

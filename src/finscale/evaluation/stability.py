@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from finscale.evaluation.bootstrap import FloatArray, Resampling
 from finscale.evaluation.closes import Closes
 from finscale.evaluation.estimate import Estimate
 from finscale.evaluation.forecasts import Forecasts
+from finscale.evaluation.return_forecasts import ReturnForecasts
+
+Rows = Forecasts | ReturnForecasts
 
 FEW_ROWS = 60
 
@@ -39,6 +43,37 @@ class GroupSkill:
     skill_vs_benchmark: Estimate | None
 
 
+@dataclass(frozen=True)
+class Stability:
+    """Skill of a model by calendar year and by regime of volatility (empty without closes)."""
+
+    by_year: tuple[GroupSkill, ...]
+    by_regime: tuple[GroupSkill, ...]
+
+
+def skill_by_year_and_regime(
+    loss_B: FloatArray,
+    base_loss_B: FloatArray,
+    y_B: FloatArray,
+    rows: Rows,
+    resampling: Resampling,
+    *,
+    regimes: Sequence[str] | None,
+    benchmark_loss_B: FloatArray | None = None,
+) -> Stability:
+    """Return the skill of a model within every year and every regime; see `skill_by_group`."""
+    years = [str(day.year) for day in rows.date_B.tolist()]
+    by_year, by_regime = (
+        ()
+        if groups is None
+        else skill_by_group(
+            loss_B, base_loss_B, y_B, groups, resampling, benchmark_loss_B=benchmark_loss_B
+        )
+        for groups in (years, regimes)
+    )
+    return Stability(by_year, by_regime)
+
+
 def skill_by_group(
     loss_B: FloatArray,
     base_loss_B: FloatArray,
@@ -56,9 +91,10 @@ def skill_by_group(
     Parameters
     ----------
     loss_B, base_loss_B, benchmark_loss_B
-        Log-losses by row of the model, the training base rate, and the benchmark.
+        Losses by row of the model, the training distribution, and the benchmark: log-losses, or
+        CRPS of a return.
     y_B
-        Labels.
+        Labels; of a return whether it is positive.
     group_B
         Name of each row's group; an empty name belongs to none. Groups come back in sorted order,
         regimes from calm to turbulent.
@@ -130,7 +166,7 @@ def volatility_regimes(volatility_B: npt.ArrayLike, training: npt.ArrayLike) -> 
     ]
 
 
-def regimes_of(validation: Forecasts, test: Forecasts, closes: Closes) -> list[str]:
+def regimes_of(validation: Rows, test: Rows, closes: Closes) -> list[str]:
     """Regime of every test row, cut on the dates before validation begins.
 
     Raises

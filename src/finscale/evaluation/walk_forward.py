@@ -18,20 +18,22 @@ from finscale.evaluation.estimate import Estimate
 class PeriodScore:
     """Losses of one model in one period of a walk forward, trained on rows before it only.
 
+    Losses are of any kind of which less is better and none is below 0, such as log-loss or CRPS.
+
     Attributes
     ----------
     first, last
         Dates of the period, both inside.
-    log_loss, base_log_loss, benchmark_log_loss
+    loss, base_loss, benchmark_loss
         Means over its rows; the last is None without a benchmark.
     """
 
     first: date
     last: date
     n_rows: int
-    log_loss: float
-    base_log_loss: float
-    benchmark_log_loss: float | None = None
+    loss: float
+    base_loss: float
+    benchmark_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ def summarise_walk_forward(
         if later.first <= earlier.last:
             raise ValueError(f"the period from {later.first} begins before {earlier.last} is over")
     rows_P = np.array([one.n_rows for one in periods], dtype=np.float64)
-    loss_P = np.array([one.log_loss for one in periods])
-    base_P = np.array([one.base_log_loss for one in periods])
+    loss_P = np.array([one.loss for one in periods])
+    base_P = np.array([one.base_loss for one in periods])
     skill_P = 1.0 - loss_P / base_P
-    benchmarks = [one.benchmark_log_loss for one in periods if one.benchmark_log_loss is not None]
+    benchmarks = [one.benchmark_loss for one in periods if one.benchmark_loss is not None]
     if len(benchmarks) not in (0, len(periods)):
         raise ValueError("some periods have a benchmark and some have none")
     n_positive = int(np.sum(skill_P > 0.0))

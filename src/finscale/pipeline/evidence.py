@@ -64,17 +64,18 @@ def draw_evidence(
             budgets=budgets,
             base_rate=data.base_rate,
             horizon_bars=data.cell.horizon_bars,
-            closes=_closes(data),
+            closes=closes_of(data),
         )
         settings = _settings(prepared, book, name, n_baselines=len(present - set(budgets)))
         drawn = cell_evidence(inputs, settings).as_dict()
-        found[name] = drawn | {"walk_forward": _walked(prepared, directory, book, name)}
+        found[name] = drawn | {"walk_forward": walked_forward(prepared, directory, book, name)}
     return found
 
 
-def _walked(
+def walked_forward(
     prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, cell: str
 ) -> dict[str, Any]:
+    """Return what was walked forward of a cell, by budget: ``blocks`` and ``summary``."""
     found = {}
     for one in prepared.experiments:
         best = book.best_trial(one.name)
@@ -93,8 +94,8 @@ def _walked(
                     first=date.fromisoformat(block["first"]),
                     last=date.fromisoformat(block["last"]),
                     n_rows=block["n_rows"],
-                    log_loss=block["log_loss"],
-                    base_log_loss=block["base_log_loss"],
+                    loss=block["loss"],
+                    base_loss=block["base_loss"],
                 )
                 for block in blocks
             ]
@@ -107,22 +108,31 @@ def _settings(
     prepared: PreparedStudy, book: RecordBook, cell: str, *, n_baselines: int
 ) -> EvidenceSettings:
     study = prepared.study
-    n_trials = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.all)
     return EvidenceSettings(
         n_bootstrap=study.evidence.n_bootstrap,
         confidence=study.scaling.confidence,
         seed=derive_seed(study.seed, "evidence", cell),
         n_experiments=len(prepared.experiments),
-        trading=Trading(
-            cost_bps=study.evidence.cost_bps,
-            lag=study.evidence.lag_bars,
-            n_models=n_trials + n_baselines,
-            dates_per_year=DATES_PER_YEAR[study.data.time_scale],
-        ),
+        trading=trading_of(prepared, book, cell, n_baselines=n_baselines),
     )
 
 
-def _closes(data: CellData) -> pl.DataFrame:
+def trading_of(
+    prepared: PreparedStudy, book: RecordBook, cell: str, *, n_baselines: int
+) -> Trading:
+    """Return how the models of a cell are traded: every trial of its searches was tried."""
+    study = prepared.study
+    n_trials = sum(isinstance(r, TrialRecord) and r.cell_name == cell for r in book.all)
+    return Trading(
+        cost_bps=study.evidence.cost_bps,
+        lag=study.evidence.lag_bars,
+        n_models=n_trials + n_baselines,
+        dates_per_year=DATES_PER_YEAR[study.data.time_scale],
+    )
+
+
+def closes_of(data: CellData) -> pl.DataFrame:
+    """Return the closes of a cell's symbols: columns symbol, date and close."""
     return pl.concat(
         pl.DataFrame({"date": bars.date, "close": bars.close}).select(
             symbol=pl.lit(symbol), date=pl.col("date").cast(pl.Date), close="close"

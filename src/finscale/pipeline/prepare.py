@@ -71,8 +71,7 @@ def prepare(study: Study) -> PreparedStudy:
     }
     if study.evidence.walk_forward_blocks:
         for data in cells.values():
-            if not data.task.is_return:
-                cut_blocks(study, market, data.cell)
+            cut_blocks(study, market, data.cell)
     check_schedule(study, min(n_train.smallest for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.

@@ -14,7 +14,7 @@ from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.kept import kept_predictions
 from finscale.pipeline.oracle import describe_oracles
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.returns import compare_return_cells, describe_returns
+from finscale.pipeline.returns import describe_returns, draw_return_evidence
 from finscale.pipeline.selection import Selection
 from finscale.report.inputs import ReportInput
 from finscale.report.page import render_report
@@ -50,7 +50,7 @@ def fit_laws(
     evidence = draw_evidence(
         prepared, directory, selection.book, kept_predictions(prepared, directory, selection.book)
     )
-    evidence |= compare_return_cells(prepared, directory, selection.book)
+    evidence |= draw_return_evidence(prepared, directory, selection.book)
     write_json_atomic(directory.evidence, evidence)
     cells = judge_cells(records, evidence=evidence, **settings)
     for cell, runs in by_cell(records).items():
@@ -129,7 +129,7 @@ def write_report(
             records=book.current,
             predictions=predictions,
             evidence={name: one for name, one in evidence.items() if not is_return[name]},
-            return_comparisons={name: one for name, one in evidence.items() if is_return[name]},
+            return_evidence={name: one for name, one in evidence.items() if is_return[name]},
             coverage=tried,
             imported=read_imported(directory.imported),
         )

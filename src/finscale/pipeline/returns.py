@@ -1,17 +1,26 @@
-"""What is known of the forecasts of a return beyond their records: intervals, and coverage."""
+"""What the forecasts of a return are evidence of: scores, comparisons, stability, positions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from finscale.dataset.cell import CellData
+from finscale.evaluation.bootstrap import FloatArray
+from finscale.evaluation.closes import grid_closes
+from finscale.evaluation.economics import measure_economics
+from finscale.evaluation.estimate import plain
 from finscale.evaluation.return_comparison import compare_returns
 from finscale.evaluation.return_evidence import return_evidence
 from finscale.evaluation.return_frames import gather_returns
 from finscale.evaluation.return_metrics import QUANTILE_LEVELS
+from finscale.evaluation.return_stability import return_stability
+from finscale.evaluation.signals import gather_means
 from finscale.pipeline.book import RecordBook
+from finscale.pipeline.evidence import closes_of, trading_of, walked_forward
 from finscale.pipeline.kept import kept_return_forecasts
 from finscale.pipeline.prepare import PreparedStudy
 from finscale.records import BASE_RATE
@@ -47,39 +56,69 @@ def describe_returns(
     }
 
 
-def compare_return_cells(
+def draw_return_evidence(
     prepared: PreparedStudy, directory: RunDirectory, book: RecordBook
 ) -> dict[str, dict[str, Any]]:
-    """Return the paired comparisons on every cell of the task ``return`` that has forecasts.
+    """Draw the evidence on every cell of the task ``return`` that has forecasts.
 
     Returns
     -------
     dict
-        Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns.
+        Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns, and to
+        ``stability``, ``economics`` (by positions in the forecast mean) and ``walk_forward``, as in
+        `finscale.pipeline.evidence.draw_evidence`; their skill is that of the CRPS.
     """
     study = prepared.study
     by_size = sorted(prepared.experiments, key=lambda one: one.budget.n_parameters)
-    return {
-        name: compare_returns(
+    found = {}
+    for name, frame in kept_return_forecasts(prepared, directory, book).items():
+        data = prepared.cells[name]
+        sampling: dict[str, Any] = {
+            "confidence": study.scaling.confidence,
+            "seed": derive_seed(study.seed, "evidence", name),
+        }
+        horizon: dict[str, Any] = {
+            "horizon_bars": data.cell.horizon_bars,
+            "n_bootstrap": study.evidence.n_bootstrap,
+        }
+        compared = compare_returns(
             frame,
             [one.budget.label for one in by_size if one.cell_name == name],
-            horizon_bars=next(one.horizon_bars for one in by_size if one.cell_name == name),
-            n_bootstrap=study.evidence.n_bootstrap,
-            confidence=study.scaling.confidence,
-            seed=derive_seed(study.seed, "evidence", name),
             n_experiments=len(prepared.experiments),
+            **horizon,
+            **sampling,
         )
-        for name, frame in kept_return_forecasts(prepared, directory, book).items()
-    }
+        closes = grid_closes(closes_of(data))
+        stability = return_stability(
+            frame,
+            [*compared["budgets"], *compared["baselines"]],
+            closes,
+            reference_Q=_training_quantiles(data),
+            **horizon,
+            **sampling,
+        )
+        economics = measure_economics(
+            gather_means(frame, "validation"),
+            gather_means(frame, "test"),
+            closes,
+            trading_of(prepared, book, name, n_baselines=len(compared["baselines"])),
+            volatility_baseline=compared["volatility_baseline"],
+            n_samples=study.evidence.n_bootstrap,
+            **sampling,
+        )
+        found[name] = compared | {
+            "stability": plain(stability),
+            "economics": plain(economics),
+            "walk_forward": walked_forward(prepared, directory, book, name),
+        }
+    return found
 
 
 def _describe(
     prepared: PreparedStudy, cell: Mapping[str, Any], frame: pl.DataFrame
 ) -> dict[str, Any]:
     data = prepared.cells[cell["cell"]]
-    if data.bins is None:
-        raise ValueError(f"{cell['cell']} is no cell of the task return")
-    reference_Q = data.bins.quantiles(data.bins.share_K[None], QUANTILE_LEVELS)[0]
+    reference_Q = _training_quantiles(data)
     averaged = set(frame.filter(pl.col("seed").is_null())["model"])
     names = [BASE_RATE, cell["best_baseline"], *cell["budgets"]]
     return {
@@ -89,7 +128,7 @@ def _describe(
             QUANTILE_LEVELS,
             horizon_bars=cell["horizon_bars"],
             reference_Q=reference_Q,
-            historical_mean=data.bins.historical_mean,
+            historical_mean=None if data.bins is None else data.bins.historical_mean,
             n_bootstrap=prepared.study.evidence.n_bootstrap,
             confidence=prepared.study.scaling.confidence,
             seed=derive_seed(prepared.study.seed, "evidence", cell["cell"]),
@@ -97,3 +136,9 @@ def _describe(
         for name in dict.fromkeys(names)
         if name in averaged
     }
+
+
+def _training_quantiles(data: CellData) -> FloatArray:
+    if data.bins is None:
+        raise ValueError(f"{data.cell.name} is no cell of the task return")
+    return np.asarray(data.bins.quantiles(data.bins.share_K[None], QUANTILE_LEVELS)[0])

@@ -6,7 +6,6 @@ every block of history on what lies before it, and scored on the block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finscale.baselines.registry import FittedBaseline
+from finscale.baselines.registry import FittedBaseline, offered
 from finscale.dataset.cell import Cell, CellData, prepare_folds
 from finscale.dataset.market import Market
 from finscale.errors import RunDirectoryError, SplitError, StopRequestedError
-from finscale.evaluation.metrics import log_loss, sigmoid
+from finscale.evaluation.outcomes import constant_forecast, row_loss, to_probabilities
+from finscale.evaluation.quantile_metrics import crps_from_quantiles
+from finscale.evaluation.return_metrics import QUANTILE_LEVELS
 from finscale.files import read_json, write_json_atomic
 from finscale.models.architecture import Architecture
 from finscale.progress import RunStart
@@ -33,6 +34,9 @@ from finscale.training.recipe import Recipe, TrainingJob
 BASELINES: tuple[BaselineName, ...] = ("logistic_volatility", "logistic_all")
 """Fitted on the same past and scored on the same blocks."""
 
+# Of the file: other ones have other fields, and their blocks are walked anew.
+_VERSION = 2
+
 
 def walk_forward(run: ExperimentRun, best: TrialRecord, market: Market) -> None:
     """Train and score the winner on every block that is not done yet.
@@ -42,6 +46,9 @@ def walk_forward(run: ExperimentRun, best: TrialRecord, market: Market) -> None:
     are fitted on everything before block k. The recipe was chosen on the last block, so it knows
     more of the market than anyone could have known in the blocks before: what is walked forward is
     the training, not the search.
+
+    Losses are log-losses, and of the task ``return`` CRPS: every block has bins of the return of
+    its own, and log-losses of different bins cannot be compared.
 
     Raises
     ------
@@ -63,6 +70,7 @@ def walk_forward(run: ExperimentRun, best: TrialRecord, market: Market) -> None:
                 "fingerprint": run.identity.fingerprint,
                 "trial": best.trial,
                 "n_blocks": n_blocks,
+                "version": _VERSION,
                 "blocks": done,
             },
         )
@@ -79,8 +87,8 @@ def blocks_of(
     Returns
     -------
     list of dict
-        ``first``, ``last`` (dates), ``n_rows``, ``n_trained``, ``log_loss``, ``base_log_loss`` and
-        ``baselines`` (name to log-loss), in nats.
+        ``first``, ``last`` (dates), ``n_rows``, ``n_trained``, ``loss``, ``base_loss`` and
+        ``baselines`` (name to loss).
     """
     if not files.walk_forward.exists():
         return []
@@ -88,12 +96,13 @@ def blocks_of(
         held = read_json(files.walk_forward)
     except RunDirectoryError:
         return []
-    same = (held["fingerprint"], held["trial"], held.get("n_blocks")) == (
-        fingerprint,
-        trial,
-        n_blocks,
-    )
-    return list(held["blocks"]) if same else []
+    wanted = {
+        "fingerprint": fingerprint,
+        "trial": trial,
+        "n_blocks": n_blocks,
+        "version": _VERSION,
+    }
+    return list(held["blocks"]) if wanted.items() <= held.items() else []
 
 
 def cut_blocks(study: Study, market: Market, cell: Cell) -> tuple[CellData, ...]:
@@ -119,12 +128,11 @@ def _walk(
     run: ExperimentRun, best: TrialRecord, past: CellData, block: CellData, number: int
 ) -> dict[str, Any]:
     rows = block.split.validation
-    labels = block.labels_T[rows]
     forecast = _train_and_predict(run, best, past, rows, number)
     seed = derive_seed(run.study.seed, block.cell.name, "walk_forward", number)
-    rivals: Mapping[str, Sequence[float] | NDArray[np.float64]] = {
+    rivals = {
         name: FittedBaseline(name, block, seed).predict(rows)
-        for name in BASELINES
+        for name in offered(BASELINES, block.task)
         if name in run.study.baselines
     }
     return {
@@ -132,10 +140,20 @@ def _walk(
         "last": str(block.date[rows].max()),
         "n_rows": len(rows),
         "n_trained": len(past.split.train),
-        "log_loss": log_loss(forecast, labels),
-        "base_log_loss": log_loss(np.full(len(rows), block.base_rate), labels),
-        "baselines": {name: log_loss(p, labels) for name, p in rivals.items()},
+        "loss": _mean_loss(block, rows, forecast, past),
+        "base_loss": _mean_loss(block, rows, constant_forecast(block.base_rate, len(rows)), block),
+        "baselines": {name: _mean_loss(block, rows, p, block) for name, p in rivals.items()},
     }
+
+
+def _mean_loss(
+    block: CellData, rows: NDArray[np.int64], forecast: NDArray[np.float64], fitted: CellData
+) -> float:
+    """Return the loss on rows of a block of what was fitted on the training rows of a fold."""
+    if fitted.bins is None or block.returns_T is None:
+        return float(row_loss(forecast, block.labels_T[rows]).mean())
+    q_BQ = fitted.bins.quantiles(forecast, QUANTILE_LEVELS)
+    return float(crps_from_quantiles(q_BQ, block.returns_T[rows], QUANTILE_LEVELS).mean())
 
 
 def _train_and_predict(
@@ -163,4 +181,5 @@ def _train_and_predict(
     checkpoint.unlink(missing_ok=True)
     model = build_model(job, run.device)
     model.load_state_dict(result.weights)
-    return sigmoid(score(model, windows, torch.from_numpy(rows).to(run.device)).cpu().numpy())
+    outputs = score(model, windows, torch.from_numpy(rows).to(run.device))
+    return to_probabilities(outputs.cpu().numpy())

@@ -174,7 +174,7 @@ class Worker:
         if best is not None and "evaluate" in self.stages:
             self.book.sync()
             evaluate_finals(run, best, self.book)
-            if run.study.evidence.walk_forward_blocks and not run.data.task.is_return:
+            if run.study.evidence.walk_forward_blocks:
                 walk_forward(run, best, self.prepared.market)
         if "supplementary" in self.stages:
             self.book.sync()

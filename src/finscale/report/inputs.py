@@ -28,8 +28,9 @@ class ReportInput:
         Of `finscale.scaling.ledger.judge_cells`.
     evidence
         Cell name to `finscale.evaluation.evidence.Evidence.as_dict`, of binary tasks.
-    return_comparisons
-        Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns.
+    return_evidence
+        Cell name to what `finscale.pipeline.returns.draw_return_evidence` returns, of the task
+        ``return``.
     axes
         Of `finscale.scaling.axis_laws.axis_laws`.
     surfaces
@@ -60,7 +61,7 @@ class ReportInput:
     records: Sequence[Record]
     predictions: Mapping[str, pl.DataFrame]
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    return_comparisons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    return_evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     axes: Sequence[Mapping[str, Any]] = ()
     surfaces: Sequence[Mapping[str, Any]] = ()
     measures: Sequence[Mapping[str, Any]] = ()

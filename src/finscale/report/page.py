@@ -139,7 +139,7 @@ def _section(
         "winners": tables.winner_table(cell),
         "truth": describe_truth(report.summary, cell["cell"]),
         "returns": describe_return_cell(
-            report.summary, cell["cell"], report.return_comparisons.get(cell["cell"])
+            report.summary, cell["cell"], report.return_evidence.get(cell["cell"])
         ),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),

@@ -124,9 +124,7 @@ def cell_plots(
     if finals:
         curves = figures.learning_curves(finals, base_loss=base_loss)
         found.append(plot("curves", curves, _CURVES_TEXT))
-    measure = _measure_against_size(report, cell, finals)
-    if measure is not None:
-        found.append(measure)
+    found += _measures_against_size(report, cell, finals)
     reliability = _reliability(report, cell)
     if reliability is not None:
         found.append(reliability)
@@ -137,25 +135,23 @@ def cell_plots(
     return found
 
 
-def _measure_against_size(
+def _measures_against_size(
     report: ReportInput, cell: Mapping[str, Any], finals: Mapping[str, Sequence[FinalRecord]]
-) -> Plot | None:
-    """Plot the Sharpe ratio, or R² of a return, against parameters and compute."""
+) -> list[Plot]:
+    """Plot the Sharpe ratio, and R² of a return, against parameters and compute."""
     name = cell["cell"]
     sizes = {
         budget: (runs[0].n_parameters, sum(run.flops for run in runs))
         for budget, runs in finals.items()
     }
-    evidence, returns = report.evidence.get(name), report.summary.get("returns", {}).get(name)
-    if evidence is not None:
-        key, caption = "sharpe", economics_figure.SHARPE_TEXT
-        figure = economics_figure.sharpe_against_size(evidence, sizes)
-    elif returns:
-        key, caption = "r2", economics_figure.R2_TEXT
-        figure = economics_figure.r2_against_size(returns, sizes)
-    else:
-        return None
-    return None if figure is None else _plot(name, key, figure, caption)
+    figures = []
+    if returns := report.summary.get("returns", {}).get(name):
+        r2 = economics_figure.r2_against_size(returns, sizes)
+        figures.append(("r2", r2, economics_figure.R2_TEXT))
+    if evidence := report.evidence.get(name) or report.return_evidence.get(name):
+        sharpe = economics_figure.sharpe_against_size(evidence, sizes)
+        figures.append(("sharpe", sharpe, economics_figure.SHARPE_TEXT))
+    return [_plot(name, key, figure, text) for key, figure, text in figures if figure is not None]
 
 
 def _reliability(report: ReportInput, cell: Mapping[str, Any]) -> Plot | None:

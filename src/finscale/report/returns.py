@@ -7,8 +7,10 @@ from typing import Any
 
 from finscale.report.comparisons import claims, difference_table
 from finscale.report.numbers import estimate_text, number, percent, with_interval
+from finscale.report.stability import models_shown, stability_section
 from finscale.report.tables import Table
 from finscale.report.theme import display
+from finscale.report.trading import trading_section
 from finscale.tasks import N_RETURN_BINS
 
 _LEVELS = (0.05, 0.5, 0.95)
@@ -16,14 +18,14 @@ _KINDS = ("raw", "split", "adaptive")
 
 
 def describe_return_cell(
-    summary: Mapping[str, Any], cell: str, compared: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any], cell: str, evidence: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Return the tables of one cell and what to know of them; None where the task is binary.
 
     Parameters
     ----------
-    compared
-        What `finscale.evaluation.return_comparison.compare_returns` returns of the cell.
+    evidence
+        What `finscale.pipeline.returns.draw_return_evidence` returns of the cell.
     """
     models = summary.get("returns", {}).get(cell)
     if not models:
@@ -36,8 +38,12 @@ def describe_return_cell(
         "n_bins": N_RETURN_BINS,
         "nominal": some["raw"]["nominal"],
         "mean_block": some["mean_block"],
-        "differences": None if compared is None else difference_table(compared),
-        "claims": () if compared is None else claims(compared),
+        "differences": None if evidence is None else difference_table(evidence),
+        "claims": () if evidence is None else claims(evidence),
+        "stability": None
+        if evidence is None
+        else stability_section(evidence, models_shown(evidence), event="rises"),
+        "trading": None if evidence is None else trading_section(evidence),
     }
 
 

@@ -127,15 +127,15 @@ def _scores(average: EnsembleRecord) -> dict[str, Any]:
 
 def _weighed(evidence: Mapping[str, Any] | None, budget: str) -> dict[str, Any]:
     """Return what the evidence adds to the scores of one budget."""
-    # The evidence on cells of the task return is comparisons alone.
-    if evidence is None or budget not in evidence.get("scores", {}):
+    if evidence is None or budget not in evidence["budgets"]:
         return {}
-    scores = evidence["scores"][budget]
-    against = scores["skill_vs_benchmark"]
-    found = {
-        "test_auc": scores["auc"]["value"],
-        "test_skill_vs_volatility": None if against is None else against["value"],
-    }
+    found = {}
+    # Those of a return are in its record.
+    if "scores" in evidence:
+        scores = evidence["scores"][budget]
+        against = scores["skill_vs_benchmark"]
+        found["test_auc"] = scores["auc"]["value"]
+        found["test_skill_vs_volatility"] = None if against is None else against["value"]
     economics = evidence["economics"]
     if economics is None:
         return found
