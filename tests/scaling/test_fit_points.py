@@ -182,6 +182,14 @@ def test_settings_that_cannot_be_used_are_refused(changes, message: str) -> None
     assert str(caught.value).startswith(message)
 
 
+def test_distinct_samples_may_be_all_of_them_up_to_rounding() -> None:
+    seen = np.array([1e5, 262654.0, 1e6] * 4)
+    distinct = seen * (1 + 1e-15)
+    assert (distinct > seen).any()
+    law = {"law": "data-constrained", "n": np.geomspace(1e4, 1e7, 12), "bootstrap": 0}
+    fit_law(**law, d=seen, unique_d=distinct, loss=1 + np.geomspace(2, 1, 12))
+
+
 def test_what_the_points_do_not_tell_apart_has_no_intervals() -> None:
     # Over a span of a thousandth a power and a floor are one straight line.
     n = np.geomspace(1.000e6, 1.001e6, 40)

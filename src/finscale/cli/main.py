@@ -55,9 +55,11 @@ def _refuse_usage(error: Any) -> None:
     if not message:
         # A command of commands by itself has printed its help.
         sys.exit(2)
-    see = " See" if message.endswith("?") else "; see"
-    command = error.ctx.command_path if error.ctx else "finscale"
-    _fail(f"{message}{see} {command} --help", 2)
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        see = " See" if message.endswith("?") else "; see"
+        message += f"{see} {context.command_path} --help"
+    _fail(message, 2)
 
 
 def _let_go_of_lost_streams() -> None:

@@ -11,6 +11,9 @@ import polars as pl
 from finscale.evaluation.bootstrap import FloatArray
 from finscale.evaluation.return_frames import ReturnFrame
 
+# Equal distributions have means that differ by the rounding of a sum, which is nothing to trade on.
+_DECIMALS = 12
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -57,5 +60,5 @@ def gather_means(frame: ReturnFrame, part: str) -> Signals:
         models=tuple(means.columns),
         symbol_B=np.asarray(table["symbol"].to_list(), dtype=np.str_),
         date_B=table["date"].to_numpy().astype("datetime64[D]"),
-        value_BM=means.to_numpy().astype(np.float64),
+        value_BM=means.to_numpy().astype(np.float64).round(_DECIMALS),
     )

@@ -19,6 +19,9 @@ from finscale.scaling.uncertainty import check_confidence
 
 OBJECTIVES: tuple[Kind, ...] = ("huber", "log-least-squares", "least-squares")
 
+# Two expressions of columns for the same number differ by as much.
+_ROUNDING = 1.0 + 1e-9
+
 Values = str | npt.ArrayLike
 """A column or an expression of columns, or the numbers themselves."""
 
@@ -277,10 +280,10 @@ def _same_length(name: str, x_P: FloatArray, loss_P: FloatArray) -> FloatArray:
 
 def _check_distinct(table: PointTable | None, seen_P: FloatArray, distinct_P: FloatArray) -> None:
     """Refuse points of which more samples are distinct than were seen."""
-    for index in np.flatnonzero(distinct_P > seen_P)[:1]:
+    for index in np.flatnonzero(distinct_P > seen_P * _ROUNDING)[:1]:
         place = f"points, number {index + 1}" if table is None else table.place(int(index))
         raise FitError(
-            f"{place}: unique_d is {distinct_P[index]:g} and d {seen_P[index]:g}; "
+            f"{place}: unique_d is {distinct_P[index]:.12g} and d {seen_P[index]:.12g}; "
             "unique_d counts the distinct samples among d, at most as many"
         )
 
