@@ -38,6 +38,7 @@ STREET = (
     "splits",
     "windows",
     "dataset",
+    "blocks",
     "models",
     "ladder",
     "training",

@@ -5,7 +5,7 @@ import torch
 
 from finscale import preview
 from finscale.dataset.cell import TrainSizes
-from finscale.errors import StudyError
+from finscale.errors import SplitError, StudyError
 from finscale.machine.preflight import Needs, experiment_bytes
 from finscale.models.architecture import Architecture
 from finscale.models.cost import count_parameters, training_flops_per_sample
@@ -63,7 +63,10 @@ def test_prepared_data_need_no_second_preparation(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(preview, "load_market", None)
     n_train = {name: TrainSizes.of(cell, ()) for name, cell in prepared.cells.items()}
     chosen = prepared.experiments[1:]
-    assert preview_experiments(prepared.study, chosen, n_train, torch.device("cpu")) == whole[1:]
+    again = preview_experiments(
+        prepared.study, chosen, n_train, torch.device("cpu"), n_walked={CELL: 0}
+    )
+    assert again == whole[1:]
 
 
 def test_every_fold_trains_every_trial() -> None:
@@ -80,6 +83,44 @@ def test_every_fold_trains_every_trial() -> None:
     assert three.training_flops_max / one.training_flops_max == pytest.approx(ratio)
     assert three.time_max_s / one.time_max_s == pytest.approx(ratio)
     assert three.disk_bytes > one.disk_bytes
+
+
+def test_blocks_walked_forward_are_trained_too() -> None:
+    changes = {"ladder.budgets": ["2.5K"], "split.train_frac": 0.5}
+    walked = changes | {"evidence.walk_forward_blocks": 2}
+    [without], [two] = (preview_study(tiny_study(one)) for one in (changes, walked))
+    prepared = tiny_prepared(walked)
+    blocks = [
+        len(fold.split.train)
+        for fold in tiny_prepared(changes | {"split.n_folds": 3}).cells.folds(CELL)
+    ]
+    # What lies before the block before each.
+    assert prepared.n_walked == {CELL: sum(blocks[:2])}
+    ratio = (7 * two.n_train + sum(blocks[:2])) / (7 * two.n_train)
+    assert two.training_flops_max / without.training_flops_max == pytest.approx(ratio)
+    with pytest.raises(SplitError, match=r"evidence\.walk_forward_blocks: got 40"):
+        preview_study(tiny_study(changes | {"evidence.walk_forward_blocks": 40}))
+
+
+def test_a_supplementary_architecture_is_counted_however_large() -> None:
+    entry = {
+        "experiment": "2.5K*",
+        "architecture": "64x2x4x256",
+        "seeds": 2,
+        "recipe": {"epochs": 9},
+    }
+    small, large = preview_study(tiny_study())
+    same, grown = preview_study(tiny_study({"supplementary": [entry]}))
+    assert same == small
+    architecture = Architecture(64, 2, 4, 256)
+    shape = tiny_prepared().experiments[1].shape
+    flops = 2 * 9 * large.n_train * training_flops_per_sample(architecture, shape)
+    assert grown.training_flops_max == large.training_flops_max + flops
+    n_parameters = count_parameters(architecture, shape)
+    assert grown.disk_bytes == experiment_bytes(n_parameters, n_trials=4, n_epochs=2, n_seeds=3)
+    assert grown.memory_bytes_one_sample_max > 20 * n_parameters
+    # The rung is what it was.
+    assert grown.n_parameters_max == large.n_parameters_max
 
 
 def test_larger_models_reach_a_larger_share() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from finscale.blocks import n_walked
 from finscale.dataset.cell import (
     TrainSizes,
     check_schedule,
@@ -55,11 +57,13 @@ class ExperimentPreview:
     flops_per_sample_max
         Training FLOPs (forward and backward) of the costliest architecture.
     training_flops_max
-        All trials, on every walk-forward fold, and final seeds at the costliest architecture, for
-        the longest schedule: an upper bound, since runs stop early.
+        All trials, on every walk-forward fold, final seeds and blocks walked forward at the
+        costliest architecture, for the longest schedule, and supplementary runs: an upper bound,
+        since runs stop early.
     time_min_s, time_max_s
-        A rough range on this device, of 0.4 of that bound at the best and of all of it at the
-        worst share of the measured rate. On a GPU small models can take longer still.
+        A rough range of training on this device, of 0.4 of that bound at the best and of all of it
+        at the worst share of the measured rate. On a GPU small models can take longer still.
+        Baselines, evidence and report are not in it.
     disk_bytes
         What the experiment may write, see :func:`finscale.machine.preflight.experiment_bytes`.
     """
@@ -108,8 +112,9 @@ def preview_study(study: Study) -> list[ExperimentPreview]:
         )
         for cell in study_cells(study)
     }
+    walked = {cell.name: n_walked(study, market, cell) for cell in study_cells(study)}
     check_schedule(study, min(one.smallest for one in n_train.values()))
-    return preview_experiments(study, experiments, n_train, device)
+    return preview_experiments(study, experiments, n_train, device, n_walked=walked)
 
 
 def preview_experiments(
@@ -117,17 +122,29 @@ def preview_experiments(
     experiments: Sequence[Experiment],
     n_train: Mapping[str, TrainSizes],
     device: torch.device,
+    *,
+    n_walked: Mapping[str, int],
 ) -> list[ExperimentPreview]:
     """Return the cost of experiments whose data are prepared already.
 
     Parameters
     ----------
-    n_train
-        Training anchors by name of the cell.
+    n_train, n_walked
+        Training anchors by name of the cell, and those of all blocks walked forward.
     """
     use_threads(study.machine)
     rate = matrix_flops_per_s(device)
-    return [_preview(study, one, n_train[one.cell_name], device, rate) for one in experiments]
+    return [
+        _preview(
+            study,
+            one,
+            n_train[one.cell_name],
+            n_walked=n_walked[one.cell_name],
+            device=device,
+            rate=rate,
+        )
+        for one in experiments
+    ]
 
 
 def needs_of(previews: Sequence[ExperimentPreview], n_workers: int = 1) -> Needs:
@@ -162,11 +179,24 @@ def matrix_flops_per_s(device: torch.device, size: int = 1024) -> float:
 
 
 def _preview(
-    study: Study, experiment: Experiment, n_train: TrainSizes, device: torch.device, rate: float
+    study: Study,
+    experiment: Experiment,
+    n_train: TrainSizes,
+    *,
+    n_walked: int,
+    device: torch.device,
+    rate: float,
 ) -> ExperimentPreview:
     shape, cells = experiment.shape, experiment.architectures
     counts = [count_parameters(cell, shape) for cell in cells]
     flops = [training_flops_per_sample(cell, shape) for cell in cells]
+    listed = [
+        (Architecture.parse(one.architecture), one)
+        for one in study.supplementary
+        if fnmatch.fnmatchcase(experiment.name, one.experiment)
+    ]
+    trained = [*cells, *(architecture for architecture, _ in listed)]
+    most_parameters = max(count_parameters(one, shape) for one in trained)
 
     def memory(cell: Architecture, micro_batch: int) -> int:
         precision = choose_precision(study.training.precision, device, cell.d_model)
@@ -180,8 +210,11 @@ def _preview(
 
     n_epochs, n_folds = max(study.search.space.epochs), study.split.n_folds
     n_samples = study.search.n_trials * sum(n_train.folds) + study.final.n_seeds * n_train.whole
-    total_flops = float(n_samples * n_epochs * max(flops))
-    worst, best = next(shares for least, shares in _SHARES if max(counts) >= least)
+    total_flops = float((n_samples + n_walked) * n_epochs * max(flops))
+    for architecture, one in listed:
+        seen = one.seeds * n_train.whole * (one.recipe.epochs or n_epochs)
+        total_flops += float(seen * training_flops_per_sample(architecture, shape))
+    worst, best = next(shares for least, shares in _SHARES if most_parameters >= least)
     return ExperimentPreview(
         name=experiment.name,
         budget=experiment.budget.label,
@@ -194,15 +227,15 @@ def _preview(
         n_parameters_min=min(counts),
         n_parameters_max=max(counts),
         memory_bytes_min=min(memory(cell, 1) for cell in cells),
-        memory_bytes_one_sample_max=max(memory(cell, 1) for cell in cells),
-        memory_bytes_max=max(memory(cell, study.training.effective_batch) for cell in cells),
+        memory_bytes_one_sample_max=max(memory(one, 1) for one in trained),
+        memory_bytes_max=max(memory(one, study.training.effective_batch) for one in trained),
         flops_per_sample_min=min(flops),
         flops_per_sample_max=max(flops),
         training_flops_max=total_flops,
         time_min_s=_LEAST_WORK_FRAC * total_flops / (rate * best),
         time_max_s=total_flops / (rate * worst),
         disk_bytes=experiment_bytes(
-            max(counts),
+            most_parameters,
             n_trials=study.search.n_trials,
             n_epochs=n_epochs * n_folds,
             n_seeds=study.final.n_seeds,

@@ -11,6 +11,11 @@ _FLOPS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "
 _BYTES = ((2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"))
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, as "1 row" and "3,000 rows"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def count_text(count: float) -> str:
     """Return a parameter count to three digits, in the units of budgets: ``2.41M``, ``2B``."""
     return _scaled(count, _PARAMETERS)

@@ -128,6 +128,35 @@ def test_bad_expressions(finscale: CommandLine, points: Path, options, message: 
     assert fault_of(finscale("fit-law", points, *options)) == f"{points}: {message}"
 
 
+@pytest.mark.parametrize(
+    ("command", "where", "warned"),
+    [
+        (("fit-law", "--law", "power", "--n", "n", "--loss", "loss"), (), True),
+        (("fit-law", "--law", "power", "--n", "n", "--loss", "loss"), ("task=return",), False),
+        (("fit-line", "--x", "n", "--y", "loss"), (), True),
+        (("fit-line", "--x", "n", "--y", "loss"), ("task=return",), False),
+    ],
+)
+def test_points_of_different_questions_are_fitted_with_a_warning(
+    finscale: CommandLine, tmp_path: Path, command, where, warned: bool
+) -> None:
+    rows = [
+        f"{task},1,{n},{loss + 1 / n}"
+        for task, loss in (("return", 3.0), ("direction", 0.7))
+        for n in (1, 10, 100, 1000)
+    ]
+    table = tmp_path / "points.csv"
+    table.write_text("\n".join(["task,horizon_bars,n,loss", *rows]) + "\n", encoding="utf-8")
+    name, *options = command
+    done = finscale(name, table, *options, *(f"--where={one}" for one in where))
+    assert done.code == 0, done
+    expected = (
+        f"finscale: warning: {table}: task is direction, return; "
+        "--where task=direction fits one of them\n"
+    )
+    assert done.err == (expected if warned else "")
+
+
 def test_more_distinct_samples_than_samples_are_refused(
     finscale: CommandLine, tmp_path: Path
 ) -> None:

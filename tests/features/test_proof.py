@@ -43,6 +43,10 @@ def test_a_sound_feature_has_no_problem() -> None:
     assert problems(lambda bars: bars.close / rolling_mean(bars.close, 20), 19) == []
 
 
+def test_what_is_nowhere_finite_is_compared_without_a_numeric_warning() -> None:
+    assert problems(lambda bars: np.full(len(bars.close), np.inf)) != []
+
+
 def test_built_in_features_have_no_problem(sp500: OHLCV) -> None:
     rng = np.random.default_rng(0)
     bars = sp500.slice(2000, 3200)

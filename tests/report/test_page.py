@@ -174,7 +174,7 @@ def test_tables_hold_the_numbers_of_the_summary(run, page):
 
 def test_cautions_are_said(page):
     text = page.words
-    assert "Caution: 20K is in the fit but collapsed on validation and test." in text
+    assert "Caution: 20K counts here, though collapsed on validation and test." in text
     assert "† collapsed" in text
     assert "except 2M_h1_threshold_1pct (2 times), where it is no longer untouched" in text
     assert "chosen on" in text

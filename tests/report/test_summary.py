@@ -83,7 +83,7 @@ def test_a_collapsed_model_is_flagged(run):
     assert cell["budgets"]["20K"]["collapsed_on"] == ["validation", "test"]
     assert cell["budgets"]["20K"]["flags"] == ["collapsed on validation and test"]
     assert summary["verdicts"]["h3_threshold_1pct"]["cautions"] == [
-        "20K is in the fit but collapsed on validation and test"
+        "20K counts here, though collapsed on validation and test"
     ]
 
 
@@ -131,7 +131,7 @@ def test_unfinished_experiments_say_so(run):
     assert budget["seed_average"] is None
     assert budget["flags"] == ["2 of 3 seeds", "unfinished"]
     cautions = summary["verdicts"]["h1_threshold_1pct"]["cautions"]
-    assert cautions == ["10M is in the fit but unfinished"]
+    assert cautions == ["10M counts here, though unfinished"]
 
 
 def test_final_runs_that_lag_behind_the_search(run):

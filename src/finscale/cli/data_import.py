@@ -26,6 +26,7 @@ from finscale.market.sources.retry import Retrying
 from finscale.market.sources.yahoo import download_yahoo
 from finscale.market.sources.yahoo_client import YFinanceClient
 from finscale.market.symbol_bars import Finding, SymbolBars
+from finscale.units import counted
 
 T = TypeVar("T")
 
@@ -144,7 +145,7 @@ def check_file(
         for one in found:
             dates = [str(date) for date in one.bars["date"].drop_nulls()]
             span = f", {min(dates)} to {max(dates)}" if dates else ""
-            typer.echo(f"{one.symbol}: {one.n_rows:,} rows{span}")
+            typer.echo(f"{one.symbol}: {counted(one.n_rows, 'row')}{span}")
             for line in _repair_lines(one.provenance):
                 typer.echo(line)
             other = " else" if any(each["n_rows"] for each in one.provenance["repairs"]) else ""
@@ -183,7 +184,7 @@ class _Added:
         entry = self.entry
         status = "registered" if self.is_new else "unchanged"
         span = f"{entry.first_date} to {entry.last_date}"
-        lines = [f"{entry.label}: {status}, {entry.n_rows:,} rows, {span}"]
+        lines = [f"{entry.label}: {status}, {counted(entry.n_rows, 'row')}, {span}"]
         if self.latest > entry.version:
             lines.append(f"  the same as this older version; version {self.latest} is the latest")
         if self.previous is not None and self.revision is not None:
@@ -227,7 +228,9 @@ def _revision_text(one: Revision) -> str:
     if one.n_inserted:
         parts[-1] += f" ({one.n_inserted:,} of them before its end)"
     if one.n_changed:
-        parts.append(f"{one.n_changed:,} rows changed (closes by up to {one.max_change_frac:.2%})")
+        parts.append(
+            f"{counted(one.n_changed, 'row')} changed (closes by up to {one.max_change_frac:.2%})"
+        )
     if one.n_removed:
         parts.append(f"{one.n_removed:,} rows removed")
     if not parts:

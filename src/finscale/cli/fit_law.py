@@ -65,8 +65,9 @@ def fit_law_command(
     as_json: bool = JSON,
 ) -> None:
     """Fit a scaling law to points, with standard errors and intervals."""
+    table = read_points(points, where)
     fitted = fit_law(
-        read_points(points, where),
+        table,
         law=law,
         loss=loss,
         x=x,
@@ -81,6 +82,7 @@ def fit_law_command(
         seed=seed,
         confidence=confidence,
     )
+    warn_of_mixtures(table)
     if as_json:
         print_json(fitted.as_dict())
     else:
@@ -102,6 +104,18 @@ def read_points(path: Path, where: list[str]) -> PointTable:
             raise FitError(f"--where {one}: write it as column=value, e.g. horizon_bars=1")
         table = table.where({name: value})
     return table
+
+
+def warn_of_mixtures(table: PointTable) -> None:
+    """Say where points of a run answer different questions, whose losses have no law in common."""
+    for column in ("task", "horizon_bars"):
+        values = sorted({str(value) for value in table.cells.get(column, ())})
+        if len(values) > 1:
+            typer.echo(
+                f"finscale: warning: {table.source}: {column} is {', '.join(values)}; "
+                f"--where {column}={values[0]} fits one of them",
+                err=True,
+            )
 
 
 def _print(fitted: FittedPoints) -> None:

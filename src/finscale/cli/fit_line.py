@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from finscale.cli.fit_law import CONFIDENCE, POINTS, WHERE, read_points
+from finscale.cli.fit_law import CONFIDENCE, POINTS, WHERE, read_points, warn_of_mixtures
 from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
 from finscale.scaling.fit import MIN_DELTA_AICC
@@ -30,7 +30,9 @@ def fit_line_command(
     as_json: bool = JSON,
 ) -> None:
     """Fit a measure that may be negative as a straight line in the logarithm of a size."""
-    line = fit_line(read_points(points, where), x=x, y=y, confidence=confidence)
+    table = read_points(points, where)
+    line = fit_line(table, x=x, y=y, confidence=confidence)
+    warn_of_mixtures(table)
     if as_json:
         print_json(line.as_dict())
     else:

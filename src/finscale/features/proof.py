@@ -197,6 +197,8 @@ def _find_wider_window(feature: Feature, bars: OHLCV, values: FloatArray, first:
 
 
 def _is_near(one: float, other: float) -> bool:
+    if not (np.isfinite(one) and np.isfinite(other)):
+        return False
     return bool(abs(one - other) <= TOLERANCE * max(1.0, abs(other)))
 
 

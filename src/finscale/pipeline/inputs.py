@@ -20,6 +20,7 @@ from finscale.pipeline.prepare import PreparedStudy
 from finscale.progress import Progress
 from finscale.report.alarms import alarms
 from finscale.rundir import RunDirectory
+from finscale.units import counted
 
 
 def write_inputs(
@@ -66,11 +67,11 @@ def _data_warnings(prepared: PreparedStudy) -> list[str]:
         for warning in one.loaded.warnings:
             symbols.setdefault(warning.kind, []).append(one.symbol)
             messages.setdefault(warning.kind, warning.message)
-    return [
-        f"{names[0]}{f' and {len(names) - 1} more symbols' if names[1:] else ''}: "
-        f"{messages[kind]} (see the report)"
-        for kind, names in symbols.items()
-    ]
+    found = []
+    for kind, names in symbols.items():
+        more = f" and {counted(len(names) - 1, 'more symbol')}" if names[1:] else ""
+        found.append(f"{names[0]}{more}: {messages[kind]} (see the report)")
+    return found
 
 
 def _clipped(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -53,7 +53,9 @@ def require_fit_machine(
     StudyError
         If they cannot be run here; what is only doubtful is said.
     """
-    previews = preview_experiments(prepared.study, chosen, prepared.n_train, device)
+    previews = preview_experiments(
+        prepared.study, chosen, prepared.n_train, device, n_walked=prepared.n_walked
+    )
     facts = measure_machine(device, directory.root, open_sensors(device))
     checks = check_machine(needs_of(previews, n_workers), facts)
     refuse_failed(checks)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from finscale.blocks import n_walked
 from finscale.dataset.cell import TrainSizes, check_schedule
 from finscale.dataset.market import Market, load_market
 from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.pipeline.basis import Basis, data_basis, plan_basis
 from finscale.pipeline.cells import Cells
 from finscale.pipeline.supplementary import check_supplementary
-from finscale.pipeline.walk_forward import cut_blocks
 from finscale.records import Identity
 from finscale.search.pruning import make_pruner
 from finscale.study import Study
@@ -28,6 +28,8 @@ class PreparedStudy:
         Cell name to its rows, labels and split.
     n_train
         Cell name to its training anchors.
+    n_walked
+        Cell name to those of the blocks that winners are walked forward on.
     identities
         Experiment name, and cell name for the baselines, to what a record has to carry to be
         comparable.
@@ -37,6 +39,7 @@ class PreparedStudy:
     market: Market
     cells: Cells
     n_train: dict[str, TrainSizes]
+    n_walked: dict[str, int]
     experiments: tuple[Experiment, ...]
     identities: dict[str, Identity]
 
@@ -69,9 +72,7 @@ def prepare(study: Study) -> PreparedStudy:
         name: (data.data_hash, TrainSizes.of(data, cells.folds(name) if n_folds > 1 else ()))
         for name, data in cells.items()
     }
-    if study.evidence.walk_forward_blocks:
-        for data in cells.values():
-            cut_blocks(study, market, data.cell)
+    walked = {name: n_walked(study, market, data.cell) for name, data in cells.items()}
     check_schedule(study, min(n_train.smallest for _, n_train in found.values()))
     settings, code = study.training_settings_hash(), code_hash()
     # A baseline has no grid: its identity is the same whatever the budgets.
@@ -84,4 +85,4 @@ def prepare(study: Study) -> PreparedStudy:
         for one in experiments
     }
     n_train = {name: n for name, (_, n) in found.items()}
-    return PreparedStudy(study, market, cells, n_train, experiments, identities)
+    return PreparedStudy(study, market, cells, n_train, walked, experiments, identities)

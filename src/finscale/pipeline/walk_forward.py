@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from finscale.baselines.registry import FittedBaseline, offered
-from finscale.dataset.cell import Cell, CellData, prepare_folds
+from finscale.blocks import cut_blocks
+from finscale.dataset.cell import CellData
 from finscale.dataset.market import Market
-from finscale.errors import RunDirectoryError, SplitError, StopRequestedError
+from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.evaluation.outcomes import constant_forecast, row_loss, to_probabilities
 from finscale.evaluation.quantile_metrics import crps_from_quantiles
 from finscale.evaluation.return_metrics import QUANTILE_LEVELS
@@ -27,7 +28,7 @@ from finscale.records import CurvePoint, TrialRecord
 from finscale.rundir import ExperimentFiles
 from finscale.search.experiment_run import ExperimentRun, describe_job
 from finscale.seeds import derive_seed
-from finscale.study import BaselineName, Study
+from finscale.study import BaselineName
 from finscale.training.loop import EpochRecord, build_model, score
 from finscale.training.recipe import Recipe, TrainingJob
 
@@ -103,25 +104,6 @@ def blocks_of(
         "version": _VERSION,
     }
     return list(held["blocks"]) if wanted.items() <= held.items() else []
-
-
-def cut_blocks(study: Study, market: Market, cell: Cell) -> tuple[CellData, ...]:
-    """Return a fold more than blocks to score: the first block is only trained on.
-
-    Raises
-    ------
-    SplitError
-        If history is too short for so many blocks.
-    """
-    n_blocks = study.evidence.walk_forward_blocks
-    split = study.split.model_copy(update={"n_folds": n_blocks + 1})
-    try:
-        return prepare_folds(study.model_copy(update={"split": split}), market, cell)
-    except SplitError as error:
-        raise SplitError(
-            f"evidence.walk_forward_blocks: got {n_blocks}, which takes {n_blocks + 1} folds: "
-            f"{error}"
-        ) from error
 
 
 def _walk(

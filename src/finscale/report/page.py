@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from finscale.features.tiers import TIERS
 from finscale.records import Record
 from finscale.report import tables
 from finscale.report.coverage_table import coverage_table
@@ -35,7 +36,7 @@ from finscale.report.supplementary import supplementary_table
 from finscale.report.theme import display, template
 from finscale.report.truth import describe_truth
 from finscale.scaling.ledger import by_cell
-from finscale.units import true_minus
+from finscale.units import counted, true_minus
 
 # A drift in the event rate that would score less than this is not worth a sentence.
 _SHOWN_DRIFT = 0.005
@@ -139,7 +140,10 @@ def _section(
         "winners": tables.winner_table(cell),
         "truth": describe_truth(report.summary, cell["cell"]),
         "returns": describe_return_cell(
-            report.summary, cell["cell"], report.return_evidence.get(cell["cell"])
+            report.summary,
+            cell["cell"],
+            report.return_evidence.get(cell["cell"]),
+            report.study.baselines,
         ),
         "laws": tables.law_table(judged) if has_verdict and judged is not None else None,
         "effort": _effort(judged),
@@ -193,15 +197,17 @@ def _data_line(data: Mapping[str, Any]) -> str:
         return ""
     symbols = data["symbols"]
     names = ", ".join(one["symbol"] for one in symbols[:4])
-    more = f" and {len(symbols) - 4} more symbols" if len(symbols) > 4 else ""
+    more = f" and {counted(len(symbols) - 4, 'more symbol')}" if len(symbols) > 4 else ""
     first, last = (
         min(one["first_date"] for one in symbols),
         max(one["last_date"] for one in symbols),
     )
+    n_features, n_tier = len(data["feature_names"]), len(TIERS[data["tier"]])
+    more_features = f" and {n_features - n_tier} more" if n_features > n_tier else ""
     context = f", with {', '.join(data['context'])} as context" if data["context"] else ""
     return (
         f"{names}{more}, {sum(one['n_bars'] for one in symbols):,} {data['time_scale']} bars from "
-        f"{first} to {last}, {len(data['feature_names'])} features (tier {data['tier']}){context}."
+        f"{first} to {last}, {n_features} features (tier {data['tier']}{more_features}){context}."
     )
 
 

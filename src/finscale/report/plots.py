@@ -208,8 +208,8 @@ def price_plots(report: ReportInput) -> list[Plot]:
     gap = f"{low}" if low == high else f"{low} to {high}"
     caption = (
         "The unshaded start is history that the features need; between the parts lies a purge gap, "
-        f"the last {gap} rows of the earlier part (its horizon, too few to see at this scale), "
-        "because their labels would read rows of the next."
+        f"the last {gap} {'row' if high == 1 else 'rows'} of the earlier part (its horizon, too "
+        "few to see at this scale), because their labels would read rows of the next."
     )
     figure = figures.price_with_splits(report.data, {} if cell is None else cell["parts"])
     return [Plot("price", "Closes and parts", figure, caption)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finscale.report.comparisons import claims, difference_table
@@ -18,7 +18,10 @@ _KINDS = ("raw", "split", "adaptive")
 
 
 def describe_return_cell(
-    summary: Mapping[str, Any], cell: str, evidence: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any],
+    cell: str,
+    evidence: Mapping[str, Any] | None = None,
+    baselines: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Return the tables of one cell and what to know of them; None where the task is binary.
 
@@ -26,6 +29,8 @@ def describe_return_cell(
     ----------
     evidence
         What `finscale.pipeline.returns.draw_return_evidence` returns of the cell.
+    baselines
+        Of the study; those that there are not for a return are named.
     """
     models = summary.get("returns", {}).get(cell)
     if not models:
@@ -43,6 +48,9 @@ def describe_return_cell(
         "stability": None
         if evidence is None
         else stability_section(evidence, models_shown(evidence), event="rises"),
+        "left_out": ()
+        if evidence is None
+        else tuple(display(name) for name in baselines if name not in evidence["baselines"]),
         "trading": None if evidence is None else trading_section(evidence),
     }
 

@@ -200,7 +200,7 @@ def _found(cell: Mapping[str, Any], judged: Mapping[str, Any] | None) -> dict[st
         "cautions": [
             *_stale_cautions(judged),
             *(
-                f"{label} is in the fit but {flag}"
+                f"{label} counts here, though {flag}"
                 for label, budget in trained.items()
                 for flag in budget["flags"]
                 if flag.startswith("collapsed") or flag == "unfinished"

@@ -53,7 +53,9 @@ def _note(economics: Item) -> str:
     when = "the same close" if trading["lag"] == 0 else f"a close {trading['lag']} later"
     return (
         f"Never the headline: what the forecasts would have earned as positions traded at {when}, "
-        f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation. The "
+        f"{trading['cost_bps']:g} basis points for each full turn, rules chosen on validation: in "
+        "the market while the forecast (of the return its mean) is beyond a threshold, or in "
+        "proportion to how far it is beyond. The "
         "deflated Sharpe ratio (Bailey and López de Prado 2014) is the probability of beating the "
         f"best of {economics['n_strategies']:,} strategies without skill: "
         f"{economics['n_models']:,} models (every trial of the searches here, and the baselines) "

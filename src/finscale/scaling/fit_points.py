@@ -267,7 +267,7 @@ def _variables(law: Law, given: dict[str, Values | None]) -> dict[str, tuple[str
         told = ", ".join(options) or "none"
         raise FitError(
             f"{short_name(law)} is a law of {', '.join(wanted.values())}, got {told}; "
-            f"give exactly these"
+            f"give exactly these, or another law, such as power of one of them"
         )
     return {name: (option, options[option]) for name, option in wanted.items()}
 
