@@ -116,6 +116,9 @@ def test_a_supplementary_architecture_is_counted_however_large() -> None:
     shape = tiny_prepared().experiments[1].shape
     flops = 2 * 9 * large.n_train * training_flops_per_sample(architecture, shape)
     assert grown.training_flops_max == large.training_flops_max + flops
+    # At the share that models of its own size reach.
+    assert grown.time_max_s == pytest.approx(large.time_max_s + flops / (0.04 * RATE))
+    assert grown.time_min_s == pytest.approx(large.time_min_s + 0.4 * flops / (0.25 * RATE))
     n_parameters = count_parameters(architecture, shape)
     assert grown.disk_bytes == experiment_bytes(n_parameters, n_trials=4, n_epochs=2, n_seeds=3)
     assert grown.memory_bytes_one_sample_max > 20 * n_parameters

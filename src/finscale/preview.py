@@ -210,11 +210,17 @@ def _preview(
 
     n_epochs, n_folds = max(study.search.space.epochs), study.split.n_folds
     n_samples = study.search.n_trials * sum(n_train.folds) + study.final.n_seeds * n_train.whole
-    total_flops = float((n_samples + n_walked) * n_epochs * max(flops))
+    # Of the rung, and of what is trained beside it: parameters and FLOPs.
+    parts = [(max(counts), float((n_samples + n_walked) * n_epochs * max(flops)))]
     for architecture, one in listed:
         seen = one.seeds * n_train.whole * (one.recipe.epochs or n_epochs)
-        total_flops += float(seen * training_flops_per_sample(architecture, shape))
-    worst, best = next(shares for least, shares in _SHARES if most_parameters >= least)
+        part_flops = float(seen * training_flops_per_sample(architecture, shape))
+        parts.append((count_parameters(architecture, shape), part_flops))
+    shares = [next(both for least, both in _SHARES if size >= least) for size, _ in parts]
+    at_worst, at_best = (
+        sum(part / (rate * both[end]) for (_, part), both in zip(parts, shares, strict=True))
+        for end in (0, 1)
+    )
     return ExperimentPreview(
         name=experiment.name,
         budget=experiment.budget.label,
@@ -231,9 +237,9 @@ def _preview(
         memory_bytes_max=max(memory(one, study.training.effective_batch) for one in trained),
         flops_per_sample_min=min(flops),
         flops_per_sample_max=max(flops),
-        training_flops_max=total_flops,
-        time_min_s=_LEAST_WORK_FRAC * total_flops / (rate * best),
-        time_max_s=total_flops / (rate * worst),
+        training_flops_max=sum(part for _, part in parts),
+        time_min_s=_LEAST_WORK_FRAC * at_best,
+        time_max_s=at_worst,
         disk_bytes=experiment_bytes(
             most_parameters,
             n_trials=study.search.n_trials,
