@@ -66,7 +66,8 @@ def draw_return_evidence(
     dict
         Cell name to what `finscale.evaluation.return_comparison.compare_returns` returns, and to
         ``stability``, ``economics`` (by positions in the forecast mean) and ``walk_forward``, as in
-        `finscale.pipeline.evidence.draw_evidence`; their skill is that of the CRPS.
+        `finscale.pipeline.evidence.draw_evidence`; their losses and skill are of the CRPS, as
+        ``skill_measure`` says.
     """
     study = prepared.study
     by_size = sorted(prepared.experiments, key=lambda one: one.budget.n_parameters)
@@ -107,6 +108,7 @@ def draw_return_evidence(
             **sampling,
         )
         found[name] = compared | {
+            "skill_measure": "crps",
             "stability": plain(stability),
             "economics": plain(economics),
             "walk_forward": walked_forward(prepared, directory, book, name),
