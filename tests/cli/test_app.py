@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import pytest
 from command_line import COMMAND, CommandLine, fault_of
 
 from finscale.cli.app import HELP_OF, MODULE_OF, commands_of
+from finscale.cli.interruption import leaving_at_once
 
 
 def test_every_command_is_looked_for_where_it_is_registered() -> None:
@@ -55,6 +57,31 @@ def test_commands_of_commands_by_themselves_list_them(
     assert done.code == 2
     assert " download " in done.out + done.err or " fit-law " in done.out + done.err
     assert "finscale: " not in done.err
+
+
+def test_ctrl_c_is_not_lost_on_a_module_that_swallows_it_while_it_loads() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from finscale.cli.interruption import leaving_at_once\n"
+        "with leaving_at_once():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('goes on')\n"
+        "    except BaseException:\n"
+        "        print('swallowed')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "finscale: interrupted; nothing was begun\n"
+
+
+def test_ctrl_c_is_an_exception_again_when_all_is_loaded() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with leaving_at_once():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(

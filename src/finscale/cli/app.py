@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from finscale import __version__
+from finscale.cli.interruption import leaving_at_once
 
 # Most modules load torch, which takes seconds that listing data sets should not cost.
 MODULE_OF = {
@@ -76,7 +77,8 @@ class _LazyGroup(TyperGroup):
 def commands_of(module: str) -> Mapping[str, Any]:
     """Return the commands that a module of this package registers, by name."""
     part = typer.Typer()
-    importlib.import_module(f"finscale.cli.{module}").register(part)
+    with leaving_at_once():
+        importlib.import_module(f"finscale.cli.{module}").register(part)
     return get_group(part).commands
 
 

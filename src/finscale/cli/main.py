@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
+from finscale.cli.interruption import leaving_at_once
 from finscale.cli.terminal import LossyStream, is_lost
 from finscale.errors import FinscaleError
 
@@ -19,8 +20,8 @@ def main() -> None:
     experiments failed, 4 stopped for heat, 130 stopped on request.
     """
     try:
-        # Loading torch takes seconds, in which Ctrl-C is as likely as later.
-        from finscale.cli.app import app  # noqa: PLC0415
+        with leaving_at_once():
+            from finscale.cli.app import app  # noqa: PLC0415
 
         sys.exit(app(prog_name="finscale", standalone_mode=False))
     except FinscaleError as error:
