@@ -21,7 +21,7 @@ def main() -> None:
     """
     try:
         with leaving_at_once():
-            from finscale.cli.app import app  # noqa: PLC0415
+            from finscale.cli.app import app  # noqa: PLC0415 - it takes time
 
         sys.exit(app(prog_name="finscale", standalone_mode=False))
     except FinscaleError as error:

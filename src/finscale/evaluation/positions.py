@@ -41,11 +41,11 @@ class PositionRule:
 
 
 def choose_position_rule(
-    p_TN: FloatArray, return_TN: FloatArray, *, cost_bps: float, proportional: bool = False
+    forecast_TN: FloatArray, return_TN: FloatArray, *, cost_bps: float, proportional: bool = False
 ) -> PositionRule:
     """Choose a rule on validation rows: the one with the highest Sharpe ratio after costs.
 
-    Tried are thresholds at every tenth of the validation probabilities, in both directions: a
+    Tried are thresholds at every tenth of the validation forecasts, in both directions: a
     probability of a large move is a forecast of volatility as much as of a rise. A proportional
     position grows from the threshold over the distance between the first and last decile. Ties
     (and validation rows that say nothing) go to the rule that is most in the market. The choice is
@@ -53,8 +53,8 @@ def choose_position_rule(
 
     Parameters
     ----------
-    p_TN
-        Probabilities by date and symbol, NaN where there is none.
+    forecast_TN
+        Forecasts by date and symbol, NaN where there is none.
     return_TN
         Return of holding from the decision's execution to the next, NaN where unknown.
     cost_bps
@@ -65,14 +65,14 @@ def choose_position_rule(
     Raises
     ------
     ValueError
-        If there is no probability.
+        If there is no forecast.
     """
-    known = p_TN[~np.isnan(p_TN)]
+    known = forecast_TN[~np.isnan(forecast_TN)]
     if known.size == 0:
-        raise ValueError("no validation probabilities to choose a threshold from")
+        raise ValueError("no validation forecasts to choose a threshold from")
     first, last = np.quantile(known, [0.1, 0.9])
     scale = float(last - first) if proportional else 0.0
-    # Thresholds are probabilities that occurred, so that a rule says where it was tried.
+    # Thresholds are forecasts that occurred, so that a rule says where it was tried.
     thresholds = {
         sign: np.quantile(sign * known, _FLAT_FRACS, method="inverted_cdf") * sign
         for sign in (1, -1)
@@ -83,7 +83,7 @@ def choose_position_rule(
         for sign in (1, -1)
     ]
     sharpe = [
-        sharpe_ratio(portfolio_returns(spread_evenly(rule.apply(p_TN)), return_TN, cost_bps))
+        sharpe_ratio(portfolio_returns(spread_evenly(rule.apply(forecast_TN)), return_TN, cost_bps))
         for rule in candidates
     ]
     return candidates[int(np.argmax(sharpe))]

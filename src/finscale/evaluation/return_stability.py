@@ -47,14 +47,17 @@ def return_stability(
     ValueError
         If a row has no close.
     """
+    if not models:
+        return {}
+    # All models have the same rows.
+    rows = gather_returns(frame, models[0], "test")
+    regimes = regimes_of(gather_returns(frame, models[0], "validation"), rows, closes)
+    constant_BQ = np.tile(np.asarray(reference_Q, dtype=np.float64), (rows.y_B.size, 1))
+    base_loss_B = crps_from_quantiles(constant_BQ, rows.y_B, QUANTILE_LEVELS)
     found = {}
     for model in models:
         test = gather_returns(frame, model, "test")
-        constant_BQ = np.tile(np.asarray(reference_Q, dtype=np.float64), (test.y_B.size, 1))
-        loss_B, base_loss_B = (
-            crps_from_quantiles(q_BQ, test.y_B, QUANTILE_LEVELS)
-            for q_BQ in (test.q_BQ, constant_BQ)
-        )
+        loss_B = crps_from_quantiles(test.q_BQ, test.y_B, QUANTILE_LEVELS)
         resampling = resample_dependent(
             test.date_B,
             loss_B[:, None],
@@ -66,9 +69,9 @@ def return_stability(
         found[model] = skill_by_year_and_regime(
             loss_B,
             base_loss_B,
-            (test.y_B > 0.0).astype(np.float64),
-            test,
+            (rows.y_B > 0.0).astype(np.float64),
+            rows,
             resampling,
-            regimes=regimes_of(gather_returns(frame, model, "validation"), test, closes),
+            regimes=regimes,
         )
     return found
