@@ -24,6 +24,7 @@ STREET = (
     "files",
     "units",
     "seeds",
+    "interrupts",
     "study_data",
     "study_rows",
     "study",

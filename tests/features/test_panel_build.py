@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from finscale.errors import FeatureError
+from finscale.features import panel as panel_module
 from finscale.features.build import FeatureMatrix, build_features
 from finscale.features.frame import matrix_to_frame
 from finscale.features.panel import PanelJob, PanelResult, build_panel
@@ -176,6 +178,26 @@ def test_no_symbols_are_no_work(tmp_path: Path) -> None:
     assert list(write_panel([], FEW, tmp_path, n_workers=2)) == []
 
 
+@pytest.mark.parametrize("taken", ["wait", "_submit", "_result"])
+def test_ctrl_c_is_not_raised_where_futures_hold_locks(
+    taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(panel_module, taken)
+    finished = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        value = original(*arguments, **options)
+        finished.append(value)
+        return value
+
+    monkeypatch.setattr(panel_module, taken, interrupted)
+    jobs = [PanelJob(str(n), FEW, partial(make_bars, 10), lambda _: None) for n in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        next(build_panel(jobs, n_workers=1))
+    assert finished
+
+
 _SCRIPT = """
 import sys, time
 from functools import partial
@@ -230,29 +252,31 @@ def test_ctrl_c_leaves_whole_files_and_no_process(n_workers: int, tmp_path: Path
     tests = str(Path(__file__).parents[1])
     (tmp_path / "slow_bars.py").write_text(_SLOW_BARS)
     (tmp_path / "main.py").write_text(_SCRIPT.format(tests=tests, n_workers=n_workers))
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "main.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    assert running.stdout
-    lines = [running.stdout.readline() for _ in range(4)]
-    assert lines[0] == "started\n"
-    started = time.monotonic()
-    # As a terminal does: to every process of the group.
-    os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert time.monotonic() - started < 20
+    ) as running:
+        try:
+            assert running.stdout
+            lines = [running.stdout.readline() for _ in range(4)]
+            assert lines[0] == "started\n"
+            # As a terminal does: to every process of the group.
+            os.killpg(running.pid, signal.SIGINT)
+            out, err = running.communicate(timeout=60)
+            # What tracks shared memory for the workers ends by itself, a moment after the last.
+            deadline = time.monotonic() + 20
+            while alive(running.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert alive(running.pid) == []
+        finally:
+            for process in alive(running.pid):
+                process.kill()
     assert (running.returncode, err) == (0, "")
     assert out.endswith("stopped\n")
-    # What tracks shared memory for the workers ends by itself, a moment after the last of them.
-    deadline = time.monotonic() + 20
-    while alive(running.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert alive(running.pid) == []
     files = list((tmp_path / "out").iterdir())
     assert 3 <= len(files) < 1000
     for file in files:

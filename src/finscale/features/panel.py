@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from finscale.errors import FeatureError
 from finscale.features.build import FeatureMatrix, build_features
 from finscale.features.registry import Feature
+from finscale.interrupts import ctrl_c_held
 from finscale.market.bars import OHLCV
 
 T = TypeVar("T")
@@ -98,22 +99,27 @@ def build_panel(jobs: Iterable[PanelJob[T]], *, n_workers: int) -> Iterator[Pane
     in_hand: dict[Future[tuple[T, float]], PanelJob[T]] = {}
     try:
         while True:
-            # One more than can be worked on, so that no worker waits for the next to arrive.
-            for job in islice(waiting, n_workers + 1 - len(in_hand)):
-                in_hand[_submit(executor, job)] = job
-            if not in_hand:
-                return
-            done = wait(in_hand, return_when=FIRST_COMPLETED).done
-            if any(map(_lost, done)):
-                # A worker that dies takes along all that was in hand.
-                done = wait(in_hand).done
-                executor.shutdown()
-                executor = _executor(n_workers)
+            # Executors and futures take locks of Python.
+            with ctrl_c_held():
+                # One more than can be worked on, so that no worker waits for the next to arrive.
+                for job in islice(waiting, n_workers + 1 - len(in_hand)):
+                    in_hand[_submit(executor, job)] = job
+                if not in_hand:
+                    return
+                done = wait(in_hand, return_when=FIRST_COMPLETED).done
+                if any(map(_lost, done)):
+                    # A worker that dies takes along all that was in hand.
+                    done = wait(in_hand).done
+                    executor.shutdown()
+                    executor = _executor(n_workers)
             for future in [one for one in in_hand if one in done]:
                 job = in_hand.pop(future)
-                yield _alone(job) if _lost(future) else _result(job, future)
+                with ctrl_c_held():
+                    result = _alone(job) if _lost(future) else _result(job, future)
+                yield result
     finally:
-        executor.shutdown(cancel_futures=True)
+        with ctrl_c_held():
+            executor.shutdown(cancel_futures=True)
 
 
 def _executor(n_workers: int) -> Executor:
