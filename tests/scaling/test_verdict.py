@@ -142,6 +142,29 @@ def test_a_rival_is_beaten_only_by_a_paired_interval(low, high, said, beats):
     assert judge(points, **rivals, paired={"the base rate": clear}).beats is None
 
 
+def test_what_is_not_beaten_is_named_beside_a_beaten_best_baseline():
+    points = [Point("2M", 2_000_000, (0.36,)), Point("20M", 20_000_000, (0.347,))]
+
+    def pair(estimate, width):
+        low, high = estimate - width, estimate + width
+        return Paired("20M", Interval(estimate=estimate, low=low, high=high))
+
+    paired = {"the base rate": pair(-0.1, 0.02), "garch": pair(-0.02, 0.01)}
+    rivals = {"base_loss": 0.45, "best_baseline": ("garch", 0.367)}
+    assert judge(points, **rivals, paired=paired).sentence.endswith("-0.030 to -0.010).")
+
+    paired |= {"har": pair(-0.03, 0.04), "forest": pair(-0.05, 0.01), "logistic": pair(0.001, 0.01)}
+    verdict = judge(points, **rivals, paired=paired)
+    assert verdict.beats is True
+    assert verdict.not_beaten == ("logistic", "har")
+    assert verdict.sentence.endswith("-0.030 to -0.010); it is not shown to beat logistic and har.")
+
+    paired["garch"] = pair(0.0, 0.01)
+    verdict = judge(points, **rivals, paired=paired)
+    assert verdict.not_beaten == ("logistic", "garch", "har")
+    assert "not shown to beat" not in verdict.sentence
+
+
 def test_a_law_that_does_not_carry_over_is_said_so():
     # The last budget breaks the fall of the five before it.
     losses = [0.50, 0.45, 0.41, 0.38, 0.36, 0.345, 0.50]

@@ -234,7 +234,7 @@ def _judge_cell(
                 best_baseline=None
                 if rival is None
                 else (rival.model, part_loss(rival.scores, part)),
-                paired=_paired(evidence, rival) if part == "test" else None,
+                paired=_paired(evidence) if part == "test" else None,
                 extrapolate=True,
                 **settings,
             ).as_dict()
@@ -243,15 +243,12 @@ def _judge_cell(
     return result
 
 
-def _paired(
-    evidence: Mapping[str, Any] | None, rival: BaselineRecord | None
-) -> dict[str, Paired] | None:
-    """Return how the budget chosen on validation compares with base rate and best baseline."""
+def _paired(evidence: Mapping[str, Any] | None) -> dict[str, Paired] | None:
+    """Return how the budget chosen on validation compares with base rate and baselines."""
     if evidence is None or evidence["best_budget"] is None:
         return None
-    names = {BASE_RATE: BASE_RATE_NAME} | ({} if rival is None else {rival.model: rival.model})
     return {
-        names[one["benchmark"]]: Paired(
+        BASE_RATE_NAME if one["benchmark"] == BASE_RATE else one["benchmark"]: Paired(
             one["model"],
             Interval(
                 **{
@@ -261,7 +258,7 @@ def _paired(
             ),
         )
         for one in evidence["differences"]
-        if one["model"] == evidence["best_budget"] and one["benchmark"] in names
+        if one["model"] == evidence["best_budget"]
     }
 
 

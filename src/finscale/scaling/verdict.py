@@ -24,6 +24,7 @@ from finscale.scaling.wording import (
     cautions,
     extrapolation_notes,
     extrapolation_warning,
+    not_beaten,
     sentence,
 )
 
@@ -74,6 +75,9 @@ class Verdict:
     beats : bool or None
         Whether the budget chosen on validation beats the base rate and the best baseline, both by
         more than chance; None where that was not compared.
+    not_beaten : tuple of str
+        Of all that it was compared with, what it does not beat by more than chance, the strongest
+        first.
     extrapolation : dict
         By law, every budget's loss predicted from the others; empty if that was not asked for,
         or with too few points.
@@ -101,6 +105,7 @@ class Verdict:
     best_loss: float
     best_skill: float | None
     beats: bool | None
+    not_beaten: tuple[str, ...]
     extrapolation: dict[str, Extrapolation]
     extrapolation_warning: str
     notes: tuple[str, ...]
@@ -161,8 +166,8 @@ def judge(
     best_baseline : tuple of str and float, optional
         Name of the best baseline and its loss on the same rows.
     paired : mapping of str to Paired, optional
-        How the budget chosen on validation compares, on the same rows, with `BASE_RATE_NAME` and
-        with the best baseline, by name. Without it the sentence compares means.
+        How the budget chosen on validation compares, on the same rows, with `BASE_RATE_NAME`, with
+        the best baseline and with others, by name. Without it the sentence compares means.
     extrapolate : bool
         Whether to predict every budget from the others too.
     n_bootstrap : int
@@ -221,6 +226,7 @@ def judge(
         best_loss=best.mean_loss,
         best_skill=None if base_loss is None else skill(best.mean_loss, base_loss),
         beats=_beats([name for name, _ in rivals], paired or {}),
+        not_beaten=not_beaten(paired or {}),
         extrapolation=extrapolation,
         extrapolation_warning=extrapolation_warning(kind, points),
         notes=(*cautions(comparison, intervals), *extrapolation_notes(kind, extrapolation)),

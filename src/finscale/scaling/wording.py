@@ -51,7 +51,11 @@ def sentence(
     paired: Mapping[str, Paired],
     confidence: float,
 ) -> str:
-    """Say what was found, over which sizes, how surely, and which rivals are beaten."""
+    """Say what was found, over which sizes, how surely, and which rivals are beaten.
+
+    Where all rivals are, whatever else was compared and is not beaten is named too: the best
+    baseline on validation need not be the best on test.
+    """
     core = (
         _too_few(points, weighed.comparison.n_points_needed)
         if weighed.delta_aicc is None or weighed.change is None
@@ -65,6 +69,8 @@ def sentence(
         if tested
         else []
     )
+    if tested and all(paired[name].beats for name, _ in rivals if name in paired):
+        said += _unbeaten(paired)
     said += [_against(points, name, loss) for name, loss in rivals if name not in paired]
     return "; ".join([core, *said]) + "."
 
@@ -149,6 +155,20 @@ def _paired(pair: Paired, name: str, loss: float, percent: str) -> str:
     return (
         f"{verb} {name} ({loss:.3f}), its loss differing by {change_text(pair.difference, percent)}"
     )
+
+
+def not_beaten(paired: Mapping[str, Paired]) -> tuple[str, ...]:
+    """Return who is not beaten by more than chance, the strongest first."""
+    names = [name for name, pair in paired.items() if not pair.beats]
+    return tuple(sorted(names, key=lambda name: -paired[name].difference.estimate))
+
+
+def _unbeaten(paired: Mapping[str, Paired]) -> list[str]:
+    names = not_beaten(paired)
+    if not names:
+        return []
+    listed = " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+    return [f"it is not shown to beat {listed}"]
 
 
 def _against(points: Sequence[Point], name: str, loss: float) -> str:
