@@ -8,19 +8,29 @@ import pytest
 
 from finscale.errors import FeatureError
 from finscale.features.context import context_features
-from finscale.features.proof import find_price_unit, prove, require_causal
-from finscale.features.registry import Feature
+from finscale.features.proof import (
+    _find_undeclared,
+    _other_fields,
+    find_price_unit,
+    prove,
+    require_causal,
+)
+from finscale.features.registry import REGISTRY, Feature
 from finscale.features.rolling import rolling_mean
 from finscale.features.tiers import tier_features
-from finscale.market.bars import OHLCV, FloatArray
+from finscale.market.bars import OHLCV, PRICES, FloatArray
 from strategies import make_bars
 
 WORLD = make_bars(1500, seed=7)
 ROWS = (700, 0, 1498, 1499, 30, 1200)
 
 
-def mine(function: Callable[[OHLCV], FloatArray], lookback_bars: int = 0) -> Feature:
-    return Feature("mine", "mine", "m", "f", "r", ("close",), lookback_bars, function)
+def mine(
+    function: Callable[[OHLCV], FloatArray],
+    lookback_bars: int = 0,
+    inputs: tuple[str, ...] = (*PRICES, "volume", "date"),
+) -> Feature:
+    return Feature("mine", "mine", "m", "f", "r", inputs, lookback_bars, function)
 
 
 def problems(
@@ -172,6 +182,37 @@ def test_a_value_that_is_missing_without_the_rest_of_history_is_found() -> None:
     line = problems(lambda bars: rolling_mean(bars.close, 20), 10, rows=(500,))[-1]
     assert f"its value on {WORLD.date[19]} goes from" in line
     assert f" to nan when the bars before {WORLD.date[9]} are cut off" in line
+
+
+@pytest.mark.parametrize(
+    ("function", "read"),
+    [
+        (lambda bars: bars.close / bars.open, "open"),
+        (lambda bars: np.nan_to_num(bars.true_range) / bars.close, "high and low"),
+        (lambda bars: bars.close * (bars.volume > 1.5 * bars.volume[0]), "volume"),
+        (lambda bars: bars.close * (bars.date.astype(np.int64) % 7), "date"),
+    ],
+)
+def test_what_is_read_and_not_declared_is_found(
+    function: Callable[[OHLCV], FloatArray], read: str
+) -> None:
+    one = mine(function, inputs=("close",))
+    assert prove(one, WORLD, ROWS, np.random.default_rng(0))[-1] == (
+        f"feature mine reads {read}, and its inputs are close; name there all that it reads"
+    )
+
+
+def test_built_in_features_read_what_they_declare() -> None:
+    # The document of features lists the inputs of every one.
+    rng = np.random.default_rng(0)
+    bars = WORLD
+    for feature in REGISTRY.values():
+        values = feature.function(bars)
+        assert _find_undeclared(feature, bars, values, rng) is None
+        others = _other_fields(bars, rng)
+        for name in feature.inputs:
+            other = dataclasses.replace(bars, **{name: others[name]})
+            assert not np.array_equal(feature.function(other), values, equal_nan=True)
 
 
 def test_chance_is_found() -> None:

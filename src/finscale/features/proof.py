@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,8 @@ def prove(
       below 1 and relative above. It looks ahead if the bars after the row are what it needs, and
       otherwise remembers too much. A feature takes some 0.1 s for it on 5,000 bars. Left out if
       it looks ahead as above.
+    - Reading what it does not declare: values change where only fields that are not among its
+      ``inputs`` do.
 
     Parameters
     ----------
@@ -78,6 +81,7 @@ def prove(
             ahead,
             _find_not_finite(feature, bars, values, first),
             None if ahead else _find_wider_window(checked, bars, values, first),
+            _find_undeclared(checked, bars, values, rng),
         )
     except FeatureError as error:
         return [str(error)]
@@ -194,6 +198,42 @@ def _find_wider_window(feature: Feature, bars: OHLCV, values: FloatArray, first:
             f"the bars before {bars.date[begin]} are cut off; state a longer look-back"
         )
     return None
+
+
+def _find_undeclared(
+    feature: Feature, bars: OHLCV, values: FloatArray, rng: np.random.Generator
+) -> str | None:
+    """Change all that is not declared at once; if a value follows, find which field it was."""
+    others = {
+        name: other
+        for name, other in _other_fields(bars, rng).items()
+        if name not in feature.inputs
+    }
+
+    def matters(*names: str) -> bool:
+        other = replace(bars, **{name: others[name] for name in names})
+        return not np.array_equal(feature.function(other), values, equal_nan=True)
+
+    if not others or not matters(*others):
+        return None
+    read = [name for name in others if matters(name)] or list(others)
+    return (
+        f"feature {feature.name} reads {' and '.join(read)}, and its inputs are "
+        f"{', '.join(feature.inputs) or 'none'}; name there all that it reads"
+    )
+
+
+def _other_fields(bars: OHLCV, rng: np.random.Generator) -> dict[str, Any]:
+    """Return another series for every field; bars stay valid whichever of them are taken."""
+    n_bars = len(bars)
+    within = {name: rng.random(n_bars) for name in ("open", "close")}
+    return {
+        **{name: bars.low + share * (bars.high - bars.low) for name, share in within.items()},
+        "high": bars.high * rng.uniform(1.0, 1.1, n_bars),
+        "low": bars.low * rng.uniform(0.9, 1.0, n_bars),
+        "volume": bars.volume * rng.uniform(0.5, 2.0, n_bars) + 1.0,
+        "date": bars.date + np.cumsum(rng.integers(1, 4, n_bars)).astype("timedelta64[D]"),
+    }
 
 
 def _is_near(one: float, other: float) -> bool:
