@@ -70,6 +70,10 @@ def threads_and_process(_: FeatureMatrix) -> tuple[str, int]:
     return f"{os.environ['POLARS_MAX_THREADS']} {os.environ['OMP_NUM_THREADS']}", os.getpid()
 
 
+def blocked_signals(_: FeatureMatrix) -> set[int]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
 def panel(*symbols: str) -> list[tuple[str, Callable[[], OHLCV]]]:
     loads = {
         "REFUSED": partial(refuse, "REFUSED: no bars; give some"),
@@ -142,6 +146,21 @@ def test_a_worker_that_dies_takes_no_other_symbol_along(tmp_path: Path) -> None:
         "DEADLY: the worker died (killed, or out of memory); make room and build it again"
     )
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_worker_that_dies_between_two_looks_takes_no_other_symbol_along(tmp_path: Path) -> None:
+    results = write_panel(panel("A", "DEADLY", "B", "C"), FEW, tmp_path, n_workers=2)
+    found = [next(results)]
+    time.sleep(2)  # the pool is broken by now, and nobody has looked
+    found.extend(results)
+    assert {one.name for one in found} == {"A", "B", "C", "DEADLY"}
+    assert [one.name for one in found if one.error] == ["DEADLY"]
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_started_them() -> None:
+    jobs = [PanelJob(str(n), FEW, partial(make_bars, 10), blocked_signals) for n in range(2)]
+    assert all(signal.SIGINT in (one.value or ()) for one in build_panel(jobs, n_workers=2))
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_jobs_are_drawn_as_they_are_needed_and_stopping_starts_no_other() -> None:

@@ -55,8 +55,10 @@ class _KeyReader:
     def __init__(self, file: int, on_q: Callable[[], None]) -> None:
         self._file, self._on_q = file, on_q
         self._done = threading.Event()
-        self._lock = threading.Lock()
+        # A signal's handler may need it while its own thread has it.
+        self._lock = threading.RLock()
         self._found: list[Any] | None = None
+        self._is_given_back = False
         self._thread = threading.Thread(target=self._read, name="keys", daemon=True)
 
     def __enter__(self) -> Self:
@@ -75,15 +77,20 @@ class _KeyReader:
         self.give_back()
 
     def give_back(self) -> None:
-        """Make the terminal what it was, if it is ours to change."""
+        """Make the terminal what it was, if it is ours to change, and leave it so."""
         with self._lock, contextlib.suppress(OSError, termios.error):
+            self._is_given_back = True
             if self._found is not None and self._is_foreground():
                 termios.tcsetattr(self._file, termios.TCSANOW, self._found)
             self._found = None
 
+    def take_again(self) -> None:
+        """Let the thread take the terminal once more."""
+        self._is_given_back = False
+
     def _take(self) -> None:
         with self._lock, contextlib.suppress(OSError, termios.error):
-            if self._found is None and self._is_foreground():
+            if self._found is None and not self._is_given_back and self._is_foreground():
                 found = termios.tcgetattr(self._file)
                 # Signals stay with their keys: Ctrl-C is Ctrl-C.
                 tty.setcbreak(self._file, termios.TCSANOW)
@@ -132,6 +139,7 @@ def _catching_signals(reader: _KeyReader, on_pause: Callable[[bool], Any]) -> It
         # Here the process stops, and goes on when the shell lets it.
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, pause)
+        reader.take_again()
         on_pause(False)
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from concurrent.futures.thread import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
@@ -128,19 +128,20 @@ def _executor(n_workers: int) -> Executor:
 
 def _processes(n_workers: int) -> Executor:
     # Fresh interpreters: forking a process that has threads (polars, torch) can hang.
-    return ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_leave_ctrl_c)
-
-
-def _leave_ctrl_c() -> None:
-    """Leave Ctrl-C, which reaches every process of the terminal, to the one that started us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(n_workers, get_context("spawn"))
 
 
 def _submit(executor: Executor, job: PanelJob[T]) -> Future[tuple[T, float]]:
-    # A process is started when a job first needs it.
-    one_thread = _ONE_THREAD if isinstance(executor, ProcessPoolExecutor) else {}
-    with _environment(one_thread):
+    if not isinstance(executor, ProcessPoolExecutor):
         return executor.submit(_work, job)
+    # A process is started when a job first needs it.
+    with _environment(_ONE_THREAD), _ctrl_c_blocked():
+        try:
+            return executor.submit(_work, job)
+        except BrokenProcessPool as error:  # a worker has died since we last looked
+            lost: Future[tuple[T, float]] = Future()
+            lost.set_exception(error)
+            return lost
 
 
 def _work(job: PanelJob[T]) -> tuple[T, float]:
@@ -169,6 +170,21 @@ def _result(job: PanelJob[T], future: Future[tuple[T, float]]) -> PanelResult[T]
         return PanelResult(job.name, None, error, 0.0)
     value, duration_s = future.result()
     return PanelResult(job.name, value, None, duration_s)
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Block Ctrl-C for processes that are started inside the block.
+
+    It reaches every process of a terminal, and is for the first of them to answer. Unlike a
+    handler, what is blocked stays so in a new interpreter from its first instruction.
+    """
+    resource_tracker.ensure_running()  # its start would end the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,10 @@ import socket
 
 import psutil
 
+# When a process began is reckoned from the clock, which may be set right meanwhile; its number is
+# not given to another so soon.
+_CLOCK_STEP_S = 10.0
+
 
 def this_worker() -> str:
     """Name this process so that no other, before or after it, has the same name."""
@@ -19,6 +23,7 @@ def is_gone(worker: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+        began: float = psutil.Process(int(pid)).create_time()
     except psutil.NoSuchProcess:
         return True
+    return abs(began - float(created)) > _CLOCK_STEP_S
