@@ -60,7 +60,7 @@ import numpy as np
 from finscale.features.registry import feature
 {before}
 @feature(family="mine", meaning="a signal", formula="see below", reference="mine (2026)",
-         inputs=["close"], lookback_bars=0)
+         inputs={inputs!r}, lookback_bars=0)
 def signal(bars):
     {value}
 """
@@ -72,7 +72,7 @@ def no_leak(_: Path) -> dict[str, Any]:
 
 def tomorrow_in_code(folder: Path) -> dict[str, Any]:
     value = "return np.append(np.diff(np.log(bars.close)), 0.0)"
-    return _own_feature(folder, "", value)
+    return _own_feature(folder, ["close"], "", value)
 
 
 def tomorrow_in_a_table(folder: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def tomorrow_in_a_table(folder: Path) -> dict[str, Any]:
         'at = np.searchsorted(TABLE["date"], bars.date).clip(max=len(TABLE["date"]) - 1)\n'
         '    return TABLE["value"][at]'
     )
-    return _own_feature(folder, before, value)
+    return _own_feature(folder, ["date"], before, value)
 
 
 def context_a_day_early(folder: Path) -> dict[str, Any]:
@@ -110,9 +110,9 @@ def column_a_row_ahead_made_to_fit(folder: Path) -> dict[str, Any]:
     return _shifted_file(folder, pl.max_horizontal(pl.col("high").shift(-1), "open", "close"))
 
 
-def _own_feature(folder: Path, before: str, value: str) -> dict[str, Any]:
+def _own_feature(folder: Path, inputs: list[str], before: str, value: str) -> dict[str, Any]:
     module = folder / "mine.py"
-    module.write_text(FEATURE.format(before=before, value=value), encoding="utf-8")
+    module.write_text(FEATURE.format(inputs=inputs, before=before, value=value), encoding="utf-8")
     return {"features": {"modules": [str(module)], "extra": ["signal"]}}
 
 

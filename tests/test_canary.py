@@ -77,8 +77,13 @@ def test_all_features_of_a_real_market_raise_no_alarm(symbol: str) -> None:
     ("horizon_bars", "task"), [(5, "threshold_1pct"), (1, "direction"), (1, "threshold_1pct_close")]
 )
 def test_other_labels_raise_none_either(horizon_bars: int, task: TaskName) -> None:
-    one = prepared({"source": "bundled"}, horizon_bars=horizon_bars, task=task)
-    assert look_for_leaks(*one).leaks == ()
+    for tier in ("a25", "a500"):
+        one = prepared(
+            {"source": "bundled"}, horizon_bars=horizon_bars, task=task, features={"tier": tier}
+        )
+        report = look_for_leaks(*one)
+        assert report.leaks == ()
+        assert report.strongest.get("return over 5 bars", 0.0) < 0.2
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,32 @@ def test_a_feature_that_knows_tomorrow_is_named(clean: Prepared, plant: str) -> 
     assert names(report) - {"all features together"} == {"oracle"}
     assert report.alarm.startswith("no conclusion may be drawn: ")
     assert "oracle" in {leak.feature for leak in report.leaks[:2]}
+
+
+@pytest.fixture(scope="module")
+def clean_of_five_bars() -> Prepared:
+    return prepared({"source": "bundled"}, horizon_bars=5, task="direction")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "knows"),
+    [
+        (3, 3, "return of bar t + 3"),
+        (5, 5, "return of bar t + 5"),
+        (1, 10, "return over 5 bars"),
+        (1, 20, "return over 5 bars"),
+    ],
+)
+def test_a_feature_that_knows_a_later_bar_of_the_label_is_found(
+    clean_of_five_bars: Prepared, first: int, last: int, knows: str
+) -> None:
+    log_return = clean_of_five_bars[0].symbols[0].bars.log_return
+    ahead = sum(
+        np.append(log_return[bars:], np.zeros(bars)) for bars in range(first, last + 1)
+    ) / np.nanstd(log_return)
+    report = look_for_leaks(*with_feature(clean_of_five_bars, "oracle", np.asarray(ahead)))
+    assert "oracle" in names(report)
+    assert knows in {leak.knows for leak in report.leaks}
 
 
 def test_tomorrows_range_is_found(clean: Prepared) -> None:
@@ -200,7 +231,7 @@ def test_a_module_that_reads_tomorrow_from_a_file_is_found(tmp_path: Path) -> No
         "from finscale.features.registry import feature\n"
         f"FILE = np.load({str(tmp_path / 'signal.npz')!r})\n"
         "@feature(family='mine', meaning='m', formula='f', reference='r (2000)',\n"
-        "         inputs=['close'], lookback_bars=0)\n"
+        "         inputs=['date'], lookback_bars=0)\n"
         "def signal(bars):\n"
         "    at = np.searchsorted(FILE['date'], bars.date).clip(max=len(FILE['date']) - 1)\n"
         "    return FILE['value'][at]\n"
