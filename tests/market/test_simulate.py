@@ -225,6 +225,19 @@ def test_at_longer_horizons_a_random_walk_stays_exact() -> None:
     assert stats.binomtest(hits, len(label_N[::5]), p_N[0]).pvalue > 1e-3
 
 
+def test_the_direction_of_a_random_walk_stays_exact_at_longer_horizons() -> None:
+    [one] = simulate(settings("random_walk", n_bars=6000, seed=5))
+    label_N, p_N = labelled(one, "direction", 5)
+    assert_allclose(p_N, 0.5)
+    assert stats.binomtest(int(label_N[::5].sum()), len(label_N[::5])).pvalue > 1e-3
+
+
+def test_the_highest_of_several_closes_has_no_closed_form() -> None:
+    [one] = simulate(settings("random_walk", n_bars=400))
+    assert one.probability(0.01, "close", 1) is not None
+    assert one.probability(0.01, "close", 3) is None
+
+
 def test_elsewhere_longer_horizons_have_no_closed_form() -> None:
     [one] = simulate(settings("garch", n_bars=400))
     assert one.probability(0.01, "high", 3) is None

@@ -13,6 +13,7 @@ from finscale.scaling.objective import Objective, Problem, values
 from finscale.scaling.resampling import (
     draw_counts,
     fitted_target,
+    group_points,
     percentile_interval,
     resample_noise,
     resample_points,
@@ -27,10 +28,18 @@ def test_counts_are_draws_with_replacement_that_determine_a_law() -> None:
     assert counts.shape == (3000, 6)
     assert (counts.sum(axis=1) == 6).all()
     assert ((counts.reshape(-1, 3, 2).sum(axis=2) > 0).sum(axis=1) == 3).all()
-    # Without the condition a point is drawn once on average, and not at all with (5/6)^6 = 33.5%.
+    # Without the condition a group is drawn once on average, and not at all with (2/3)^3 = 29.6%.
     free = draw_counts(rng, group, 3000, n_needed=1)
     np.testing.assert_allclose(free.mean(axis=0), 1.0, atol=0.1)
-    np.testing.assert_allclose((free == 0).mean(), 0.335, atol=0.02)
+    np.testing.assert_allclose((free == 0).mean(), 0.296, atol=0.02)
+    # Points of one group go together.
+    assert (free[:, ::2] == free[:, 1::2]).all()
+
+
+def test_groups_are_numbered_in_the_order_they_come() -> None:
+    x = np.log([[3.0, 1.0, 3.0, 2.0, 1.0], [1.0, 1.0, 1.0, 1.0, 2.0]])
+    assert group_points(x).tolist() == [0, 1, 0, 2, 3]
+    assert group_points(np.zeros((1, 4))).tolist() == [0, 1, 2, 3]
 
 
 def test_percentiles_by_hand() -> None:
@@ -61,7 +70,6 @@ def test_a_sample_is_fitted_as_if_it_were_alone() -> None:
     fit = estimate_law(Surface, [points.n, points.d], points.loss)
     refits = resample_points(fit, points.loss, n_samples=12, seed=5)
     counts = draw_counts(np.random.default_rng(5), np.arange(40), 12, 5)
-    # np.unique orders points; a permutation of groups of one point changes no draw.
     for sample in range(12):
         rows = np.repeat(np.arange(40), counts[sample].astype(int))
         alone = estimate_law(Surface, [points.n[rows], points.d[rows]], points.loss[rows])

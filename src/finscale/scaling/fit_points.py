@@ -14,7 +14,13 @@ from finscale.scaling.estimate import Estimate, default_objective, estimate_law
 from finscale.scaling.laws import Constant, Law, find_law, short_name
 from finscale.scaling.objective import FloatArray, Kind, Objective
 from finscale.scaling.point_table import PointTable, read_values, table_of
-from finscale.scaling.resampling import N_SAMPLES, Resampled, resample_noise, resample_points
+from finscale.scaling.resampling import (
+    N_SAMPLES,
+    Resampled,
+    group_points,
+    resample_noise,
+    resample_points,
+)
 from finscale.scaling.uncertainty import check_confidence
 
 OBJECTIVES: tuple[Kind, ...] = ("huber", "log-least-squares", "least-squares")
@@ -45,6 +51,8 @@ class FittedPoints:
         What was fitted against, by the law's names, each of shape (P,).
     loss_P : ndarray
         The losses that were fitted.
+    n_rows : int
+        Rows that they are the means of; as many as points where no two share their variables.
     dropped : tuple of int
         Rows (lines of a CSV file) that were left out for their high loss.
     """
@@ -55,6 +63,7 @@ class FittedPoints:
     confidence: float
     variables: dict[str, FloatArray]
     loss_P: FloatArray
+    n_rows: int
     dropped: tuple[int, ...]
 
     @property
@@ -102,6 +111,7 @@ class FittedPoints:
             | {
                 "objective_kind": objective.kind,
                 "huber": objective.delta if objective.kind == "huber" else None,
+                "n_rows": self.n_rows,
                 "dropped": list(self.dropped),
                 "resampling": self.resampling,
             }
@@ -128,6 +138,10 @@ def fit_law(
     where: Mapping[str, Any] | None = None,
 ) -> FittedPoints:
     """Fit a scaling law to points, with standard errors and intervals by bootstrap.
+
+    Rows of one size (that share all variables), such as seeds of one budget, share whatever is
+    peculiar to that size, and are no independent measurements of what size does. Where noise is
+    drawn around the law they are averaged first; where points are drawn they are drawn together.
 
     Parameters
     ----------
@@ -190,6 +204,9 @@ def fit_law(
         _check_distinct(table, variables["D"], variables["U_D"])
     variables = {name: x_P[keep_P] for name, x_P in variables.items()}
     loss_P = loss_P[keep_P]
+    n_rows = loss_P.size
+    if how == "noise":
+        variables, loss_P = _averaged(variables, loss_P)
     source = "points" if table is None else table.source
     try:
         fit = estimate_law(chosen, list(variables.values()), loss_P, criterion)
@@ -209,6 +226,7 @@ def fit_law(
         confidence=confidence,
         variables=variables,
         loss_P=loss_P,
+        n_rows=n_rows,
         dropped=tuple(row for row, kept in zip(rows, keep_P, strict=True) if not kept),
     )
 
@@ -286,6 +304,16 @@ def _check_distinct(table: PointTable | None, seen_P: FloatArray, distinct_P: Fl
             f"{place}: unique_d is {distinct_P[index]:.12g} and d {seen_P[index]:.12g}; "
             "unique_d counts the distinct samples among d, at most as many"
         )
+
+
+def _averaged(
+    variables: dict[str, FloatArray], loss_P: FloatArray
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Return one point for each size, with the mean of its losses, in the order they come."""
+    group_P = group_points(np.stack(list(variables.values())))
+    _, first_G = np.unique(group_P, return_index=True)
+    mean_G = np.bincount(group_P, weights=loss_P) / np.bincount(group_P)
+    return {name: x_P[first_G] for name, x_P in variables.items()}, mean_G
 
 
 def _all_but_highest(loss_P: FloatArray, n_dropped: int) -> npt.NDArray[np.bool_]:

@@ -95,25 +95,40 @@ def percentile_interval(value_S: FloatArray, confidence: float) -> tuple[float, 
     return float(low), float(high)
 
 
+def group_points(x_VP: FloatArray) -> npt.NDArray[np.intp]:
+    """Return the group of each point, shape (P,): those that share all variables, as they come.
+
+    Points of which nothing is known apart, those of a constant without a size, are each their own.
+    """
+    _, first_G, inverse_P = np.unique(x_VP, axis=1, return_index=True, return_inverse=True)
+    if first_G.size == 1:
+        return np.arange(x_VP.shape[1])
+    return np.asarray(np.argsort(np.argsort(first_G))[inverse_P.reshape(-1)])
+
+
 def draw_counts(
     rng: np.random.Generator, group_P: npt.NDArray[np.intp], n_samples: int, n_needed: int
 ) -> FloatArray:
     """Draw how often each point is in each sample, shape (S, P).
 
-    A sample with fewer than ``n_needed`` groups (distinct points) determines no law and is drawn
-    again: the bootstrap is that of samples from which the law can be fitted.
+    Groups (distinct points) are drawn, and all points of a group go with it: measurements of one
+    size share what is peculiar to that size, its architecture and recipe, and are no independent
+    measurements of what size does. A sample with fewer than ``n_needed`` groups determines no law
+    and is drawn again: the bootstrap is that of samples from which the law can be fitted.
+
+    Parameters
+    ----------
+    group_P
+        Group of each point, numbered from 0.
     """
-    n_points = group_P.size
-    share_P = np.full(n_points, 1.0 / n_points)
-    order_P = np.argsort(group_P, kind="stable")
-    first_G = np.searchsorted(group_P[order_P], np.arange(int(group_P.max()) + 1))
-    counts_SP = rng.multinomial(n_points, share_P, size=n_samples)
+    n_groups = int(group_P.max()) + 1
+    share_G = np.full(n_groups, 1.0 / n_groups)
+    counts_SG = rng.multinomial(n_groups, share_G, size=n_samples)
     while True:
-        in_group_SG = np.add.reduceat(counts_SP[:, order_P], first_G, axis=1)
-        poor_S = (in_group_SG > 0).sum(axis=1) < n_needed
+        poor_S = (counts_SG > 0).sum(axis=1) < n_needed
         if not poor_S.any():
-            return np.asarray(counts_SP, dtype=np.float64)
-        counts_SP[poor_S] = rng.multinomial(n_points, share_P, size=int(poor_S.sum()))
+            return np.asarray(counts_SG[:, group_P], dtype=np.float64)
+        counts_SG[poor_S] = rng.multinomial(n_groups, share_G, size=int(poor_S.sum()))
 
 
 def resample_points(
@@ -123,7 +138,7 @@ def resample_points(
     n_samples: int = N_SAMPLES,
     seed: int = 0,
 ) -> Resampled:
-    """Refit a law to points drawn with replacement.
+    """Refit a law to points drawn with replacement, those of one size together.
 
     Parameters
     ----------
@@ -135,13 +150,13 @@ def resample_points(
         Samples, and the seed they are drawn with.
     """
     target_SP = estimate.objective.target(loss)[None]
-    _, group_P = np.unique(estimate.form.log_x_VP, axis=1, return_inverse=True)
+    group_P = group_points(estimate.form.log_x_VP)
     n_needed = estimate.law.n_parameters if estimate.law.has_power else 1
     rng = np.random.default_rng(seed)
     return _resample(
         estimate,
         (
-            (target_SP, draw_counts(rng, group_P.reshape(-1), size, n_needed))
+            (target_SP, draw_counts(rng, group_P, size, n_needed))
             for size in _blocks(n_samples, estimate.n_points)
         ),
         seed,

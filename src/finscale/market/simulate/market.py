@@ -3,7 +3,8 @@
 At a horizon of one bar the probability is exact for every law: a closed form for each component of
 the next session's law, weighted by the component's exact probability given all bars so far. At
 longer horizons it is exact for the random walk, whose h sessions are one Brownian motion of
-variance h; elsewhere it is not given.
+variance h, where the label reads the highest high or the last close; elsewhere it is not given. The
+highest of several closes is that of a walk seen once a session, and has no closed form.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class SimulatedBars:
         ndarray or None
             T values; None where the law has no closed form at this horizon.
         """
-        if horizon_bars > 1 and self.settings.market != "random_walk":
+        is_highest_close = threshold_frac is not None and price == "close"
+        if horizon_bars > 1 and (self.settings.market != "random_walk" or is_highest_close):
             return None
         mean_TK = self.mean_TK * horizon_bars
         sigma_TK = self.sigma_TK * np.sqrt(horizon_bars)
