@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finscale.scaling.tuning import MIN_TRIALS, expected_best, judge_tuning, tuning_curve
+from finscale.scaling.tuning import (
+    MIN_TRIALS,
+    MIN_TRIALS_TO_BE_TUNED,
+    expected_best,
+    judge_tuning,
+    tuning_curve,
+)
 
 LOSSES = st.lists(st.floats(0.1, 2.0), min_size=1, max_size=5)
 
@@ -47,15 +53,35 @@ def test_the_band_holds_the_whole_true_curve_as_often_as_it_says():
 
 
 def test_a_search_is_judged_by_the_noise_between_seeds():
-    levelled = tuning_curve([0.400, 0.4001, 0.4002, 0.4001, 0.4003, 0.4, 0.401, 0.4004])
-    assert judge_tuning(levelled, 0.002) == "fully_tuned"
+    level = [0.400, 0.4001, 0.4002, 0.4001, 0.4003, 0.4, 0.401, 0.4004]
+    assert judge_tuning(tuning_curve(level * 4), 0.002) == "fully_tuned"
+    # So few trials may all have missed a recipe that is better.
+    assert judge_tuning(tuning_curve(level), 0.002) == "undecided"
     falling = tuning_curve(np.linspace(0.3, 0.6, 8))
     assert judge_tuning(falling, 0.002) == "still_falling"
     gain = falling.gain_of_half
     assert gain is not None
     assert gain.low < gain.estimate < gain.high
     assert judge_tuning(falling, (gain.estimate + gain.high) / 2) == "undecided"
-    assert judge_tuning(falling, gain.high) == "fully_tuned"
+    assert judge_tuning(falling, gain.high) == "undecided"
+    many = tuning_curve(np.linspace(0.3, 0.6, MIN_TRIALS_TO_BE_TUNED))
+    assert many.gain_of_half is not None
+    assert judge_tuning(many, many.gain_of_half.high) == "fully_tuned"
+
+
+def test_of_trials_that_suffice_a_recipe_as_rare_as_one_in_ten_was_met():
+    assert 0.9**MIN_TRIALS_TO_BE_TUNED < 0.05 <= 0.9 ** (MIN_TRIALS_TO_BE_TUNED - 1)
+
+
+def test_searches_with_a_rare_better_recipe_are_seldom_called_fully_tuned():
+    rng = np.random.default_rng(0)
+    called = 0
+    for seed in range(200):
+        better = rng.random(30) < 0.1
+        losses = 0.4 - 0.05 * better + 0.002 * rng.standard_normal(30)
+        called += judge_tuning(tuning_curve(losses, seed=seed), 0.002) == "fully_tuned"
+    # Stated: 5%, for a recipe of one in ten.
+    assert called <= 20
 
 
 def test_without_trials_or_noise_nothing_is_said():

@@ -79,6 +79,15 @@ def test_flat_loss_is_no_evidence():
     assert verdict.extrapolation_warning == "There is no law to extrapolate."
 
 
+def test_budgets_of_one_size_are_one_measurement_of_it():
+    # Noise that two budgets of one built size share is no second sign of a dependence on size.
+    sizes = np.repeat(SIZES, 2)
+    twice = [Point(f"b{k}", int(size), (FALLING[k // 2],)) for k, size in enumerate(sizes)]
+    once = [Point(f"b{k}", int(size), (FALLING[k],)) for k, size in enumerate(SIZES)]
+    one, many = judge(once, n_bootstrap=100), judge(twice, n_bootstrap=100)
+    assert (many.delta_aicc, many.change, many.line) == (one.delta_aicc, one.change, one.line)
+
+
 def test_order_of_points_does_not_matter():
     points = make_points(SIZES, FALLING + SCATTER)
     assert judge(points[::-1], n_bootstrap=100) == judge(points, n_bootstrap=100)
@@ -132,7 +141,7 @@ def test_a_rival_is_beaten_only_by_a_paired_interval(low, high, said, beats):
 
     assert verdict.beats is beats
     assert verdict.sentence.endswith(
-        "20M, the best on validation, its seeds averaged, beats the base rate (0.450), its loss "
+        "20M, whose averaged forecast is best on validation, beats the base rate (0.450), its loss "
         f"differing by -0.100 (95% interval -0.120 to -0.080) and {said} logistic_all (0.351), "
         f"its loss differing by {(low + high) / 2:+.3f} (95% interval {low:+.3f} to {high:+.3f})."
     )

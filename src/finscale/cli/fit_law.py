@@ -134,17 +134,25 @@ def _print(fitted: FittedPoints) -> None:
     typer.echo(fitted.law.formula)
     print_table([*header, ""], rows)
     fit = fitted.estimate
+    of_rows = "" if fitted.n_rows == fit.n_points else f" (means of {fitted.n_rows} rows)"
     left_out = f", {len(fitted.dropped)} of highest loss left out" if fitted.dropped else ""
     condition = "singular" if fit.condition_number is None else f"{fit.condition_number:.3g}"
     typer.echo(
-        f"\n{fit.n_points} points{left_out}; objective {fit.value:.6g} ({fit.objective.kind}), "
-        f"{'converged' if fit.converged else 'NOT converged'}, condition number {condition}"
+        f"\n{fit.n_points} points{of_rows}{left_out}; objective {fit.value:.6g} "
+        f"({fit.objective.kind}), {'converged' if fit.converged else 'NOT converged'}, "
+        f"condition number {condition}"
     )
     if not fit.is_identified:
         typer.echo(
             "NOT identified: the points do not tell these parameters apart, and other values fit "
             "as well; no interval is given"
         )
+    if fitted.constant is not None:
+        gain = fitted.constant.delta_aicc
+        aicc = "" if gain is None else f", AICc gains {gain:.1f} over it"
+        typer.echo(f"a constant has an objective of {fitted.constant.objective:.6g}{aicc}")
+    for note in fitted.notes:
+        typer.echo(f"note: {note}")
     if fitted.resampled is not None:
         sampled = fitted.resampled
         typer.echo(

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from finscale.report.numbers import NOTHING, number
 from finscale.report.tables import Table
 from finscale.report.theme import BLUE, GREY, legend_once, panel, small_multiples
+from finscale.scaling.tuning import MIN_TRIALS, MIN_TRIALS_TO_BE_TUNED
 from finscale.units import count_text, flops_text
 
 _TUNED = {
@@ -75,7 +76,9 @@ def effort_note(effort: Mapping[str, Any]) -> str:
     return (
         "A frontier is fully tuned if the second half of the random trials lowered the expected "
         f"best loss by less than the noise of one run between seeds ({noise}), upper limit "
-        "included; still falling if by more; unknown with fewer than six random trials. Optimism "
+        f"included, and there were {MIN_TRIALS_TO_BE_TUNED} of them or more, so that a recipe as "
+        "rare as one in ten would have been met; still falling if by more; unknown with fewer than "
+        f"{MIN_TRIALS}. Optimism "
         "is the loss of the best recipe trained again with new seeds, less that of the trial that "
         "was chosen: what choosing the best of many flattered it by. Losses are log-losses in nats."
     )

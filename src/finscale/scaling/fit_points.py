@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from finscale.errors import FitError
 from finscale.scaling.estimate import Estimate, default_objective, estimate_law
+from finscale.scaling.fit_notes import AgainstConstant, against_constant, notes_on
 from finscale.scaling.laws import Constant, Law, find_law, short_name
 from finscale.scaling.objective import FloatArray, Kind, Objective
 from finscale.scaling.point_table import PointTable, read_values, table_of
@@ -51,6 +52,8 @@ class FittedPoints:
         What was fitted against, by the law's names, each of shape (P,).
     loss_P : ndarray
         The losses that were fitted.
+    constant : AgainstConstant or None
+        How a constant fits the same points; None where the law is one.
     n_rows : int
         Rows that they are the means of; as many as points where no two share their variables.
     dropped : tuple of int
@@ -63,6 +66,7 @@ class FittedPoints:
     confidence: float
     variables: dict[str, FloatArray]
     loss_P: FloatArray
+    constant: AgainstConstant | None
     n_rows: int
     dropped: tuple[int, ...]
 
@@ -85,6 +89,11 @@ class FittedPoints:
     def intervals(self) -> dict[str, tuple[float, float]] | None:
         """Percentile interval of each parameter; None where nothing was resampled."""
         return None if self.resampled is None else self.resampled.intervals(self.confidence)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the numbers do not show by themselves, such as that a constant fits as well."""
+        return notes_on(self.estimate, self.constant, self.resampled, self.confidence)
 
     def predict(self, *variables: npt.ArrayLike) -> FloatArray:
         """Loss under the fitted law, one array per variable of the law."""
@@ -111,6 +120,8 @@ class FittedPoints:
             | {
                 "objective_kind": objective.kind,
                 "huber": objective.delta if objective.kind == "huber" else None,
+                "constant": None if self.constant is None else asdict(self.constant),
+                "notes": list(self.notes),
                 "n_rows": self.n_rows,
                 "dropped": list(self.dropped),
                 "resampling": self.resampling,
@@ -226,6 +237,7 @@ def fit_law(
         confidence=confidence,
         variables=variables,
         loss_P=loss_P,
+        constant=against_constant(fit, loss_P),
         n_rows=n_rows,
         dropped=tuple(row for row, kept in zip(rows, keep_P, strict=True) if not kept),
     )

@@ -131,6 +131,16 @@ class Form:
         return np.array(list(product(*columns)), dtype=np.float64)
 
 
+def exponent_bounds(law: Law) -> dict[str, tuple[float, float]]:
+    """Return the range that each exponent of a law is looked for in."""
+    wide = law is BrokenPowerLaw
+    return {
+        name: _SLOPE_BOUNDS if wide else (ALPHA_MIN, ALPHA_MAX)
+        for name in ("alpha", "beta")
+        if name in law.parameters
+    }
+
+
 def make_form(law: Law, variables: Sequence[FloatArray], loss_P: FloatArray) -> Form:
     """Return the form of a law at points: one array of positive numbers per variable."""
     logs = [centred_log(x_P) for x_P in variables]
@@ -140,16 +150,13 @@ def make_form(law: Law, variables: Sequence[FloatArray], loss_P: FloatArray) -> 
         "E": (log_low + _LOG_NOTHING, log_high + 5.0),
         "A": (log_low + _LOG_NOTHING, log_high + 5.0),
         "B": (log_low + _LOG_NOTHING, log_high + 5.0),
-        "alpha": (ALPHA_MIN, ALPHA_MAX),
-        "beta": (ALPHA_MIN, ALPHA_MAX),
+        **exponent_bounds(law),
         "R_D": _LOG_HALF_LIFE_BOUNDS,
         "R_N": _LOG_HALF_LIFE_BOUNDS,
         "c": _SLOPE_BOUNDS,
         "N_b": (float(log_x_VP[0].min()), float(log_x_VP[0].max())),
         "f": _LOG_WIDTH_BOUNDS,
     }
-    if law is BrokenPowerLaw:
-        bounds["alpha"] = _SLOPE_BOUNDS
     return Form(
         law=law,
         log_x_VP=log_x_VP,

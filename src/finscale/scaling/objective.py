@@ -10,6 +10,7 @@ Shapes: S data sets, P points, K coordinates θ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -43,15 +44,17 @@ class Objective:
     Raises
     ------
     FitError
-        If delta is not positive.
+        If delta is not positive and finite.
     """
 
     kind: Kind = "huber"
     delta: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not self.delta > 0.0:
-            raise FitError(f"huber {self.delta}: the width must be positive; 1e-3 is usual")
+        if not (self.delta > 0.0 and math.isfinite(self.delta)):
+            raise FitError(
+                f"huber {self.delta}: the width must be positive and finite; 1e-3 is usual"
+            )
 
     @property
     def on_log(self) -> bool:

@@ -25,6 +25,10 @@ Tuned = Literal["fully_tuned", "still_falling", "undecided", "unknown"]
 MIN_TRIALS = 6
 """Independent trials below which nothing is said: half of them is then fewer than three."""
 
+MIN_TRIALS_TO_BE_TUNED = 29
+"""With so many independent trials a recipe as rare as one in ten has been met with 95%: 0.9^29 is
+below 0.05. With fewer, that nothing better turned up says little of whether there is anything."""
+
 _N_BOOTSTRAP = 2000
 
 
@@ -150,9 +154,10 @@ def judge_tuning(curve: TuningCurve | None, noise: float | None) -> Tuned:
     cannot be asked to resolve less.
 
     - ``fully_tuned``: the second half of the random trials lowered the expected best loss by less
-      than the noise, and so does the upper limit of its interval
+      than the noise, and so does the upper limit of its interval, which knows nothing of recipes
+      that were not met: there were `MIN_TRIALS_TO_BE_TUNED` of them at least
     - ``still_falling``: it lowered it by more than the noise
-    - ``undecided``: by less, but its interval reaches above
+    - ``undecided``: by less, but its interval reaches above, or there were fewer of them
     - ``unknown``: fewer than `MIN_TRIALS` random trials, or the noise is not known
     """
     if curve is None or curve.gain_of_half is None or noise is None:
@@ -160,7 +165,8 @@ def judge_tuning(curve: TuningCurve | None, noise: float | None) -> Tuned:
     gain = curve.gain_of_half
     if gain.estimate > noise:
         return "still_falling"
-    return "fully_tuned" if gain.high <= noise else "undecided"
+    enough = curve.n_independent >= MIN_TRIALS_TO_BE_TUNED
+    return "fully_tuned" if enough and gain.high <= noise else "undecided"
 
 
 def _gain_of_half(loss_T: FloatArray, *, confidence: float, seed: int) -> Interval | None:

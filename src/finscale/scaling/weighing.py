@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finscale.scaling.fit import Comparison, compare_laws
-from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
+from finscale.scaling.laws import Constant, FloatArray, PowerLaw, PowerLawWithFloor
 from finscale.scaling.line import Line, fit_line
 from finscale.scaling.uncertainty import Interval, Kind, LawIntervals, bootstrap_law, direction
 
@@ -73,10 +73,12 @@ def weigh(
 ) -> Weighed:
     """Weigh power laws and a straight line against a constant.
 
+    Measurements of one size are averaged first: they share whatever is peculiar to that size.
+
     Parameters
     ----------
     sizes, losses : array_like
-        Values on the axis and losses, shape (P,), positive, one per independent measurement.
+        Values on the axis and losses, shape (P,), positive.
     n_bootstrap, confidence, seed
         See `finscale.scaling.verdict.judge`.
 
@@ -85,8 +87,9 @@ def weigh(
     FitError
         If the points are not positive finite numbers.
     """
+    sizes, losses = _averaged(sizes, losses)
     comparison = compare_laws(sizes, losses)
-    if np.unique(np.asarray(sizes, dtype=np.float64)).size < comparison.n_points_needed:
+    if sizes.size < comparison.n_points_needed:
         return Weighed(comparison, (), None)
     intervals = tuple(
         bootstrap_law(
@@ -99,3 +102,12 @@ def weigh(
         for law in (PowerLaw, PowerLawWithFloor)
     )
     return Weighed(comparison, intervals, fit_line(x=sizes, y=losses, confidence=confidence))
+
+
+def _averaged(sizes: npt.ArrayLike, losses: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return distinct sizes, ascending, and the mean loss of each."""
+    size_P, loss_P = np.asarray(sizes, dtype=np.float64), np.asarray(losses, dtype=np.float64)
+    if size_P.shape != loss_P.shape or size_P.ndim != 1:
+        return size_P, loss_P  # for the fit to refuse
+    distinct_G, group_P = np.unique(size_P, return_inverse=True)
+    return distinct_G, np.bincount(group_P, weights=loss_P) / np.bincount(group_P)

@@ -65,7 +65,7 @@ def sentence(
     tested = [_paired(paired[name], name, loss, percent) for name, loss in rivals if name in paired]
     budget = next((pair.budget for pair in paired.values()), "")
     said = (
-        [f"{budget}, the best on validation, its seeds averaged, {' and '.join(tested)}"]
+        [f"{budget}, whose averaged forecast is best on validation, {' and '.join(tested)}"]
         if tested
         else []
     )
