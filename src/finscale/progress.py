@@ -119,6 +119,9 @@ class Progress:
     def experiment_started(self, start: ExperimentStart) -> None:
         """Take note that an experiment is taken up."""
 
+    def baseline_started(self, cell: str, model: str) -> None:
+        """Take note that a baseline of a cell is fitted."""
+
     def run_started(self, start: RunStart) -> None:
         """Take note that a training run starts."""
 
@@ -150,6 +153,11 @@ class Tee(Progress):
         """Pass on."""
         for receiver in self._receivers:
             receiver.experiment_started(start)
+
+    def baseline_started(self, cell: str, model: str) -> None:
+        """Pass on."""
+        for receiver in self._receivers:
+            receiver.baseline_started(cell, model)
 
     def run_started(self, start: RunStart) -> None:
         """Pass on."""

@@ -77,6 +77,7 @@ class LiveProgress(Progress):
         self.print: Callable[[str], None] = lambda _text: None
         self._stop_state = stop_state
         self._started = time.monotonic()
+        self._preparing = "preparing …"
         self._experiment: ExperimentStart | None = None
         self._run: RunStart | None = None
         self._point: CurvePoint | None = None
@@ -94,6 +95,10 @@ class LiveProgress(Progress):
         self._experiment, self._run, self._point, self._best = start, None, None, start.best
         self._n_runs_done = start.n_trials_done
         self._run_durations_s = []
+
+    def baseline_started(self, cell: str, model: str) -> None:
+        """Show the baseline that is fitted."""
+        self._preparing = f"{cell}: fitting baseline {model} …"
 
     def run_started(self, start: RunStart) -> None:
         """Show a new training run."""
@@ -134,7 +139,7 @@ class LiveProgress(Progress):
         elif self._experiment is not None:
             parts = self._draw_experiment(self._experiment)
         else:
-            parts = [Text("preparing …")]
+            parts = [Text(self._preparing)]
         if self._stop_state is not None:
             parts.append(Text(f"  {_STOP_HINTS[self._stop_state()]}", style="dim"))
         return Group(*parts)

@@ -109,7 +109,7 @@ def _workers(status: RunStatus, directory: RunDirectory) -> str:
             if one["label"]
             else "between two runs",
             _ago(one["run_started_at"] or one["started_at"], status.at) if one["label"] else "",
-            f"{one['epoch']}/{one['epochs']}" if one["label"] else "",
+            f"{one['epoch']}/{one['epochs']}" if one["label"] and one["epochs"] else "",
             f"{one['validation_loss']:.4f}"
             if one["label"] and one["validation_loss"] is not None
             else "",

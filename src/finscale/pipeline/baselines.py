@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import polars as pl
 
 from finscale.baselines.registry import FittedBaseline, offered
 from finscale.dataset.cell import CellData
+from finscale.errors import StopRequestedError
 from finscale.experiments import code_version
 from finscale.files import utc_now
 from finscale.pipeline.book import RecordBook
@@ -21,9 +23,19 @@ from finscale.study import BaselineName
 
 
 def score_baselines(
-    prepared: PreparedStudy, directory: RunDirectory, book: RecordBook, progress: Progress
+    prepared: PreparedStudy,
+    directory: RunDirectory,
+    book: RecordBook,
+    progress: Progress,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Fit and score the study's baselines where that has not been done."""
+    """Fit and score the study's baselines where that has not been done.
+
+    Raises
+    ------
+    StopRequestedError
+        If the user asked to stop, after the baseline in work; those of its cell are fitted again.
+    """
     for cell, data in prepared.cells.items():
         names = offered(prepared.study.baselines, data.task)
         path = directory.baseline_predictions(cell, prepared.identities[cell].fingerprint)
@@ -31,6 +43,9 @@ def score_baselines(
             continue
         frames = []
         for name in names:
+            if should_stop():
+                raise StopRequestedError("stopped on request")
+            progress.baseline_started(cell, name)
             record, new_frames = _score(prepared, data, name)
             frames += new_frames
             if book.add(record):

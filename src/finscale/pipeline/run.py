@@ -192,7 +192,8 @@ def _make_results(
 ) -> dict[str, str]:
     """Search, train and evaluate here or with a crew; return what failed."""
     if "evaluate" in stages:
-        score_baselines(prepared, directory, book, progress)
+        with WorkerStatus(directory.workers, this_worker()) as status:
+            score_baselines(prepared, directory, book, Tee(progress, status), stop)
         score_oracles(prepared, directory, book, progress)
     if crew is None:
         make_worker = partial(Worker, book=book, stages=stages, chosen=chosen, should_stop=stop)

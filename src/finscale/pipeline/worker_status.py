@@ -41,6 +41,16 @@ class WorkerStatus(Progress):
         self._state |= {"label": None, "left_at": utc_now()}
         self._write()
 
+    def baseline_started(self, cell: str, model: str) -> None:
+        """Say which baseline is fitted now."""
+        self._state |= {
+            "experiment": cell,
+            "label": f"baseline {model}",
+            "run_started_at": utc_now(),
+            **dict.fromkeys(("detail", "epochs", "epoch", "validation_loss")),
+        }
+        self._write()
+
     def run_started(self, start: RunStart) -> None:
         """Say what is trained now."""
         self._state |= {
