@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from finscale.features import modules
 from finscale.features.registry import REGISTRY
@@ -19,10 +19,11 @@ from finscale.market.sources.bundled import load_bundled
 from finscale.rundir import RunDirectory
 from tiny import finished_run
 
-# Timings differ by a factor of ten between machines, so no example has a deadline; where many
-# share the results, everyone has to see the same ones.
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+# Timings differ by a factor of ten between machines, so no example has a deadline, nor may a busy
+# machine pass for inputs that are too slow to make; where many share the results, everyone has to
+# see the same ones.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Bits may depend on the number of threads, which a run sets for its whole process.

@@ -1,8 +1,8 @@
 """The command line as another machine would run it: under another host name, and in a hurry.
 
 Workers of one machine are looked up in its process table; what is lost elsewhere is known by its
-silence alone. ``python elsewhere.py HOST HEARTBEAT_S GRACE_S PATIENCE_S GATE ARGUMENTS…`` begins
-when the file GATE is there, with everything loaded.
+silence alone. ``python elsewhere.py HOST HEARTBEAT_S GRACE_S PATIENCE_S GATE ARGUMENTS…`` makes the
+file GATE.HOST when everything is loaded, and begins when the file GATE is there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-HEARTBEAT_S, GRACE_S, PATIENCE_S = 1, 4, 60
+# A machine that is only busy is not to be silent for as long as one that is lost.
+HEARTBEAT_S, GRACE_S, PATIENCE_S = 1, 15, 60
 
 
 def start_elsewhere(
@@ -31,6 +32,11 @@ def start_elsewhere(
         )
 
 
+def loaded(gate: Path, host: str) -> Path:
+    """Return the file that a machine makes when it has loaded everything."""
+    return gate.with_name(f"{gate.name}.{host}")
+
+
 def _run() -> None:
     from finscale.cli.main import main
     from finscale.search import storage
@@ -40,6 +46,7 @@ def _run() -> None:
     storage.TIMES = storage.Times(int(heartbeat_s), int(grace_s), float(patience_s))
     sys.argv = ["finscale", *arguments]
     importlib.import_module("finscale.cli.run")
+    loaded(Path(gate), host).touch()
     while not Path(gate).exists():
         time.sleep(0.01)
     main()

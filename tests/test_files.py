@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import multiprocessing
 import os
@@ -34,6 +35,7 @@ from finscale.files import (
     write_json_atomic,
     write_text_atomic,
 )
+from processes import killed_after
 
 
 def names_in(directory: Path) -> list[str]:
@@ -146,22 +148,24 @@ def test_kill_never_leaves_half_a_file(tmp_path: Path) -> None:
     write_bytes_atomic(target, b"0 ")
     waits = random.Random(1)  # noqa: S311 - moments to kill at
     n_changed = 0
+    command = [sys.executable, "-c", WRITER, str(target)]
     for _ in range(5):
-        processes = [
-            subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE)
-            for _ in range(4)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()
-        for process in processes:
-            time.sleep(waits.uniform(0.0, 0.02))
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            words = target.read_bytes().split()
-            assert len(set(words)) == 1
-            assert len(words) in {1, 300_000}
-            n_changed += len(words) > 1
+        with contextlib.ExitStack() as stack:
+            processes = [
+                stack.enter_context(killed_after(subprocess.Popen(command, stdout=subprocess.PIPE)))
+                for _ in range(4)
+            ]
+            for process in processes:
+                assert process.stdout is not None
+                process.stdout.readline()
+            for process in processes:
+                time.sleep(waits.uniform(0.0, 0.02))
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                words = target.read_bytes().split()
+                assert len(set(words)) == 1
+                assert len(words) in {1, 300_000}
+                n_changed += len(words) > 1
     assert n_changed > 10
 
 
@@ -415,11 +419,15 @@ with exclusive_lock(Path(sys.argv[1])):
 """
 
 
+def hold(code: str, lock: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+
+
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
     lock = tmp_path / "run" / "lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with killed_after(hold(HOLDER, lock)) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RunDirectoryError) as caught, exclusive_lock(lock):
@@ -468,9 +476,7 @@ def test_a_lock_that_is_waited_for_is_freed_by_an_error_and_by_kill(tmp_path: Pa
     with pytest.raises(KeyError), waiting_lock(lock):
         raise KeyError
     holder = HOLDER.replace("exclusive_lock", "waiting_lock")
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with killed_after(hold(holder, lock)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         with pytest.raises(RunDirectoryError), exclusive_lock(lock):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from finscale.cli.main import main
+
+# What the fixture of this name does.
+Begin = Callable[..., subprocess.Popen[str]]
 
 COMMAND = (sys.executable, "-c", "from finscale.cli.main import main; main()")
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PATIENCE_S = 240
 
 
@@ -95,8 +97,11 @@ class Terminal:
         return process.returncode
 
     def close(self) -> None:
-        """End what is left."""
+        """End what is left: the program, and what it has started."""
         if self.process is not None and self.process.poll() is None:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
             self.process.kill()
             self.process.wait()
         if self._master >= 0:

@@ -6,16 +6,17 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import COMMAND, CommandLine, start, trial_lines
+from command_line import COMMAND, Begin, CommandLine, trial_lines
 from pseudo_terminal import PATIENCE_S, Terminal
 
 from finscale.files import read_json
 from finscale.rundir import RunDirectory
+from processes import killed_after
 from tiny import NAMES, raw_records, write_study
 
 # Seconds on an idle machine; many times that where others work on it.
@@ -43,29 +44,6 @@ ENDLESS = LONG | {
 @pytest.fixture(autouse=True)
 def _one_thread_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    one = Terminal()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command line, and ends it if the test does not; workers follow their leader."""
-    started: list[subprocess.Popen[str]] = []
-
-    def one(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-        started.append(start(*arguments, cwd=cwd))
-        return started[-1]
-
-    yield one
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
 
 
 def wait_until(done: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
@@ -140,22 +118,23 @@ def test_a_terminal_that_is_lost_stops_the_run_and_costs_nothing(
 def test_nohup_goes_on_without_a_terminal(tmp_path: Path) -> None:
     study, directory = write_study(tmp_path, {"search.n_trials": 10}), RunDirectory(tmp_path / "r")
     with (tmp_path / "out.txt").open("wb") as out:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             ["nohup", *COMMAND, "run", study, "--out", "r"],
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
         )
-    wait_until(lambda: n_trials(directory) >= 1, process)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(PATIENCE_S) == 0
+    with killed_after(started) as process:
+        wait_until(lambda: n_trials(directory) >= 1, process)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE_S) == 0
     assert n_trials(directory) == 20
     assert re.search(rf"{NAMES[1]} +done +10/10", (tmp_path / "out.txt").read_text())
 
 
 def test_two_workers_take_a_new_order_and_stop_at_once(
-    finscale: CommandLine, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    finscale: CommandLine, begin: Begin, tmp_path: Path
 ) -> None:
     study, directory = write_study(tmp_path, LONG), RunDirectory(tmp_path / "run")
     process = begin("run", study, "--out", "run", "--workers", "2", cwd=tmp_path)
@@ -166,6 +145,8 @@ def test_two_workers_take_a_new_order_and_stop_at_once(
     known = n_trials(directory, NAMES[0])
     # A wrong file changes nothing, however often it is looked at.
     wait_until(lambda: n_trials(directory, NAMES[0]) >= known + 3, process)
+    # The leader looks at it only every second or so.
+    wait_until(lambda: "nonsense" in directory.log.read_text(encoding="utf-8"), process)
     assert n_trials(directory, NAMES[1]) == 0
 
     assert finscale("order", "run", "2.5K*").code == 0
@@ -193,7 +174,7 @@ def test_two_workers_take_a_new_order_and_stop_at_once(
 
 
 def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
-    copied: RunDirectory, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    copied: RunDirectory, begin: Begin, tmp_path: Path
 ) -> None:
     files = copied.experiment(NAMES[0])
     [weights] = files.root.glob("models/*_seed_0.safetensors")
@@ -222,9 +203,7 @@ def test_one_failure_of_two_workers_is_one_line_and_a_traceback_in_the_log(
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
-def test_workers_of_other_launchers(
-    name: str, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_workers_of_other_launchers(name: str, begin: Begin, tmp_path: Path) -> None:
     pytest.importorskip({"ray": "ray", "slurm": "submitit"}[name])
     option = {"ray": "n_cpus=0.5", "slurm": "cluster=local"}[name]
     process = begin(

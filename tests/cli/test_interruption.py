@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from command_line import start, trial_lines
+from command_line import Begin, trial_lines
 
 from finscale.files import read_json
 from finscale.rundir import RunDirectory
@@ -89,12 +89,12 @@ def assert_complete(
 
 
 def test_killed_three_times_the_run_is_the_one_that_was_not_killed(
-    tmp_path: Path, uninterrupted: dict[str, dict[str, Any]]
+    begin: Begin, tmp_path: Path, uninterrupted: dict[str, dict[str, Any]]
 ) -> None:
     study, directory = write_study(tmp_path, CHANGES), RunDirectory(tmp_path / "run")
     kept: Sequence[str] = []
-    for n_trials in (2, 4, 6):
-        process = start("run", study, "--out", directory.root, cwd=tmp_path)
+    for n_trials in (1, 3, 5):
+        process = begin("run", study, "--out", directory.root, cwd=tmp_path)
         wait_for_trials(process, directory.ledger.path, n_trials)
         time.sleep(0.03)
         process.kill()
@@ -105,7 +105,7 @@ def test_killed_three_times_the_run_is_the_one_that_was_not_killed(
         assert list(lines[: len(kept)]) == list(kept)
         assert n_trials <= len(lines) < 8
         kept = lines
-    process = start("run", study, "--out", directory.root, cwd=tmp_path)
+    process = begin("run", study, "--out", directory.root, cwd=tmp_path)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert list(trial_lines(directory.ledger.path)[: len(kept)]) == list(kept)
@@ -113,10 +113,10 @@ def test_killed_three_times_the_run_is_the_one_that_was_not_killed(
 
 
 def test_a_run_that_is_asked_to_stop_says_how_to_go_on(
-    tmp_path: Path, uninterrupted: dict[str, dict[str, Any]]
+    begin: Begin, tmp_path: Path, uninterrupted: dict[str, dict[str, Any]]
 ) -> None:
     study, directory = write_study(tmp_path, CHANGES), RunDirectory(tmp_path / "run")
-    process = start("run", study, "--out", directory.root, cwd=tmp_path)
+    process = begin("run", study, "--out", directory.root, cwd=tmp_path)
     kept = wait_for_trials(process, directory.ledger.path, 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=240)
@@ -133,7 +133,7 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(
         f"finscale run {directory.study} --out {directory.root}"
     )
     _, _, command = last.partition("go on with: finscale ")
-    process = start(*shlex.split(command), cwd=tmp_path)
+    process = begin(*shlex.split(command), cwd=tmp_path)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert list(trial_lines(directory.ledger.path)[: len(kept)]) == list(kept)
@@ -141,12 +141,12 @@ def test_a_run_that_is_asked_to_stop_says_how_to_go_on(
     assert_complete(directory, uninterrupted)
 
 
-def test_a_second_ctrl_c_leaves_after_the_step(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_leaves_after_the_step(begin: Begin, tmp_path: Path) -> None:
     # An epoch that takes for ever: a first Ctrl-C alone would not end it.
     changes = CHANGES | {"search.space.epochs": [100_000], "training.patience": 100_000}
     changes |= {"training.effective_batch": 1, "split.train_frac": 0.88}
     study = write_study(tmp_path, changes)
-    process = start("run", study, "--out", "run", cwd=tmp_path)
+    process = begin("run", study, "--out", "run", cwd=tmp_path)
     assert process.stderr is not None
     while " trial 0 " not in process.stderr.readline():
         assert process.poll() is None
@@ -166,10 +166,16 @@ def test_a_second_ctrl_c_leaves_after_the_step(tmp_path: Path) -> None:
     assert len(list((tmp_path / "run").glob("experiments/*/checkpoints/*"))) == 1
 
 
-def test_ctrl_c_before_anything_is_written(tmp_path: Path) -> None:
-    process = start("run", write_study(tmp_path), "--out", "a run", cwd=tmp_path)
-    # Importing torch takes longer than this, and no handler of ours is there yet.
-    time.sleep(0.5)
+def test_ctrl_c_before_anything_is_written(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python says what it has loaded: a Ctrl-C while it loads its own modules is not ours to answer.
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    process = begin("run", write_study(tmp_path), "--out", "a run", cwd=tmp_path)
+    assert process.stderr is not None
+    # What comes now, torch among it, takes seconds to load.
+    while "finscale.cli.main" not in process.stderr.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=240)
     assert process.returncode in {130, -signal.SIGINT}

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from pseudo_terminal import Terminal
+from pseudo_terminal import PATIENCE_S, Terminal
+
+from processes import killed_after
 
 # A program that is watched, and says by lines how it was asked to stop; "end" is written to a file,
 # for a terminal that is lost shows nothing.
@@ -23,13 +24,13 @@ from finscale.cli.live import watching
 from finscale.machine.guard import StopSignal
 
 how, place = sys.argv[1], Path(sys.argv[2])
-stop, said, until = StopSignal(place / "stop"), "", time.monotonic() + 30
+stop, said, until = StopSignal(place / "stop"), "", time.monotonic() + 240
 with watching(plain=how == "plain", stop=stop) as progress:
     progress.message("watching")
     if how == "fail":
         raise ValueError("by chance")
     if how == "unprepared":
-        time.sleep(30)
+        time.sleep(240)
     with stop.listening():
         progress.message("listening")
         while said != "stop" and time.monotonic() < until:
@@ -46,13 +47,6 @@ with watching(plain=how == "plain", stop=stop) as progress:
             time.sleep(0.02)
 (place / "end").write_text("end")
 """
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    one = Terminal()
-    yield one
-    one.close()
 
 
 def start(terminal: Terminal, how: str, place: Path) -> subprocess.Popen[bytes]:
@@ -193,14 +187,14 @@ def test_a_lost_terminal_asks_to_stop_and_raises_nothing(
     terminal.wait_for("state go")
     (tmp_path / "speak").touch()
     terminal.lose()
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while (tmp_path / "state").read_text() != "finish_epoch":
         assert time.monotonic() < until
         time.sleep(0.02)
     time.sleep(0.3)
     assert process.poll() is None
     (tmp_path / "enough").touch()
-    assert process.wait(20) in {0, 120}  # 120: Python itself could not flush
+    assert process.wait(PATIENCE_S) in {0, 120}  # 120: Python itself could not flush
     assert (tmp_path / "end").exists()
 
 
@@ -208,14 +202,15 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"qq")
     command = [sys.executable, "-c", PROGRAM, "", str(tmp_path)]
-    with subprocess.Popen(command, stdin=reading, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 20
+    started = subprocess.Popen(command, stdin=reading, stderr=subprocess.PIPE, text=True)
+    with killed_after(started) as process:
+        until = time.monotonic() + PATIENCE_S
         while not (tmp_path / "state").exists():
             assert time.monotonic() < until
             time.sleep(0.02)
         time.sleep(0.5)
         (tmp_path / "enough").touch()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stderr is not None
         assert "finish_epoch" not in process.stderr.read()
     assert os.read(reading, 9) == b"qq"
@@ -239,4 +234,4 @@ def test_nohup_in_a_terminal_goes_on_without_it(terminal: Terminal, tmp_path: Pa
     assert process.poll() is None
     assert (tmp_path / "state").read_text() == "go"
     (tmp_path / "enough").touch()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0

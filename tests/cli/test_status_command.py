@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import COMMAND, CommandLine, fault_of, start
+from command_line import COMMAND, Begin, CommandLine, fault_of
+from pseudo_terminal import Terminal
 
 from finscale.cli import inspect
 from finscale.cli.inspect import _frame
@@ -156,39 +153,22 @@ def test_a_frame_is_drawn_over_the_one_before(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_watch_that_is_ended_leaves_the_terminal_in_order(
-    copied: RunDirectory, end: signal.Signals, code: int
+    terminal: Terminal, copied: RunDirectory, end: signal.Signals, code: int
 ) -> None:
     copied.ledger.path.unlink()
-    ours, theirs = pty.openpty()
-    before = termios.tcgetattr(theirs)
-    process = subprocess.Popen(
-        [*COMMAND, "status", str(copied.root), "--watch", "0.2"],
-        stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"},
-    )  # fmt: skip
-    shown = read_until(ours, process, "searches in a browser", times=2)
+    process = terminal.start([*COMMAND, "status", copied.root, "--watch", "0.2"], copied.root)
+    terminal.wait_until(lambda: terminal.read().count("searches in a browser") >= 2)
     process.send_signal(end)
-    assert process.wait(30) == code
-    assert termios.tcgetattr(theirs) == before
+    assert terminal.wait_for_end() == code
+    assert terminal.attributes() == terminal.found
     # No mode is set: no hidden cursor, no other screen, no region, no mouse.
-    assert "\x1b[?" not in shown
-    assert shown.count("\x1b[H") >= 2
-    os.close(ours)
-    os.close(theirs)
-
-
-def read_until(terminal: int, process: subprocess.Popen[bytes], text: str, *, times: int) -> str:
-    shown, deadline = "", time.monotonic() + 60
-    while shown.count(text) < times:
-        assert time.monotonic() < deadline, shown
-        assert process.poll() is None, shown
-        if select.select([terminal], [], [], 0.1)[0]:
-            shown += os.read(terminal, 65536).decode(errors="replace")
-    return shown
+    assert "\x1b[?" not in terminal.text
+    assert terminal.text.count("\x1b[H") >= 2
 
 
 @pytest.mark.slow
 def test_status_while_the_run_goes_on(
-    finscale: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finscale: CommandLine, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     # Trials of a second, to be seen while they last.
@@ -199,7 +179,7 @@ def test_status_while_the_run_goes_on(
         "ladder.budgets": ["2.5K"],
     }
     study = write_study(tmp_path, changes)
-    process = start("run", study, "--out", tmp_path / "run", cwd=tmp_path)
+    process = begin("run", study, "--out", tmp_path / "run", cwd=tmp_path)
     seen: list[dict[str, Any]] = []
     while process.poll() is None:
         if (tmp_path / "run" / "study.yaml").exists():

@@ -16,7 +16,7 @@ import optuna
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from elsewhere import start_elsewhere
+from elsewhere import loaded, start_elsewhere
 from finscale.errors import RunDirectoryError, StopRequestedError
 from finscale.files import read_json
 from finscale.rundir import RunDirectory
@@ -68,7 +68,8 @@ class Shared:
         self.url = url
         self.changes = CHANGES | {"storage": url} | (changes or {})
         self.started: list[subprocess.Popen[bytes]] = []
-        self._logs = root
+        self._logs, self._gate = root, root / "go"
+        self._hosts: list[str] = []
         # What a leader writes before it starts workers.
         run_tiny(self.directory.root, self.changes, stages=("fit",))
         self.directory.study.write_text(tiny_study(self.changes).to_yaml(), encoding="utf-8")
@@ -76,13 +77,15 @@ class Shared:
     def start(self, host: str, **options: Any) -> subprocess.Popen[bytes]:
         arguments = ("worker", self.directory.root, "--stage", "search", "--threads", "1")
         self.started.append(
-            start_elsewhere(host, *arguments, log=self.log(host), gate=self._logs / "go", **options)
+            start_elsewhere(host, *arguments, log=self.log(host), gate=self._gate, **options)
         )
+        self._hosts.append(host)
         return self.started[-1]
 
     def go(self) -> None:
         """Let the workers begin, all at the same moment."""
-        (self._logs / "go").touch()
+        wait_until(lambda: all(loaded(self._gate, host).exists() for host in self._hosts))
+        self._gate.touch()
 
     def log(self, host: str) -> Path:
         return self._logs / f"{host}.txt"
@@ -136,7 +139,6 @@ def wait_for_end(process: subprocess.Popen[bytes], said: Callable[[], str], code
 def test_a_machine_that_is_lost_is_missed_and_its_trial_taken_up(shared: Shared) -> None:
     hosts = ("alpha", "beta")
     alpha, beta = map(shared.start, hosts)
-    time.sleep(0.5)
     shared.go()
     wait_until(lambda: all(map(shared.is_training, hosts)))
     alpha.send_signal(signal.SIGKILL)
@@ -237,7 +239,8 @@ def test_a_claim_that_is_held_too_long_is_taken_away(
             claiming(other, tmp_path / "lock", "one"),
         ):
             pass
-        # Claims of other searches are not waited for.
+        # Claims of other searches are not waited for. This one is not to be taken away.
+        monkeypatch.setattr(leases, "CLAIM_LIMIT_S", 60.0)
         with claiming(frozen, tmp_path / "lock", "one"), claiming(other, tmp_path, "two"):
             pass
 

@@ -30,6 +30,17 @@ def reading(interval_s: float = 10.0, **values: float | str | None) -> Reading:
     return Reading(time="2026-01-05T00:00:00+00:00", interval_s=interval_s, **values)  # type: ignore[arg-type] # by name
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for readings however busy the machine is: how many there are is counted here."""
+    monkeypatch.setattr("finscale.machine.sampler._PATIENCE_S", 60.0)
+
+
+def standing_still() -> float:
+    """A clock by which no reading grows old."""
+    return 0.0
+
+
 class Script:
     """Sensors that show the same thing over and over, or fail."""
 
@@ -57,7 +68,7 @@ def test_readings_are_logged_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "machine.csv"
     shown = reading(cpu_frac=0.25, gpu_name='H "200", SXM', cpu_temperature_c=61.0)
     script = Script(shown)
-    with Sampler(script, path, every_s=0.01) as sampler:
+    with Sampler(script, path, every_s=0.01, clock=standing_still) as sampler:
         assert sampler.latest == shown
         until(lambda: script.n_read >= 3)
     assert not [one for one in threading.enumerate() if one.name == "finscale-sampler"]
@@ -133,7 +144,8 @@ def test_a_log_that_cannot_be_written_costs_only_the_log(
 ) -> None:
     (tmp_path / "file").touch()
     script = Script(reading(cpu_temperature_c=71.0))
-    with Sampler(script, tmp_path / "file" / "machine.csv", every_s=0.001) as sampler:
+    path = tmp_path / "file" / "machine.csv"
+    with Sampler(script, path, every_s=0.001, clock=standing_still) as sampler:
         until(lambda: script.n_read >= 5)
         assert sampler.temperature_c() == 71
         assert sampler.window().n_readings >= 4
@@ -156,7 +168,6 @@ def test_a_window_holds_what_came_since_the_last() -> None:
 
 
 def test_a_sensor_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finscale.machine.sampler._PATIENCE_S", 0.02)
     release = threading.Event()
 
     class Hangs(Script):
@@ -167,6 +178,8 @@ def test_a_sensor_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) ->
 
     script = Hangs(reading(cpu_temperature_c=50.0))
     with Sampler(script, None, every_s=0.001) as sampler:
+        # Only now: the first reading is there.
+        monkeypatch.setattr("finscale.machine.sampler._PATIENCE_S", 0.02)
         started_s = time.monotonic()
         assert sampler.window().n_readings == 1
         assert sampler.temperature_c() is None

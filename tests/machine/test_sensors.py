@@ -199,16 +199,17 @@ def test_a_busy_process_is_seen_with_its_children() -> None:
     started_s = sum(psutil.Process().cpu_times()[:4])
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        give_up_s = time.monotonic() + 10
+        give_up_s = time.monotonic() + 240
         while psutil.Process(child.pid).cpu_times().user < 0.15:
             assert time.monotonic() < give_up_s
+            time.sleep(0.01)
         own_s = sum(psutil.Process().cpu_times()[:4]) - started_s
         seen = looking.read()
     finally:
         child.kill()
         child.wait()
     used_s = (seen.process_cpu_frac or 0) * seen.interval_s * n_cores()
-    # The child's part comes on top of this process' own, which waited for it without a break.
+    # The child's part comes on top of this process' own.
     assert used_s > own_s + 0.1
     assert seen.cpu_frac is not None
     assert 0 < seen.cpu_frac <= 1

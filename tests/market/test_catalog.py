@@ -25,6 +25,7 @@ from finscale.market import catalog as catalog_module
 from finscale.market.catalog import Catalog
 from finscale.market.manifest import Entry, content_hash
 from finscale.market.symbol_bars import Finding
+from processes import killed_after
 from strategies import make_bars, to_frame
 
 SPY, NAME = to_frame(make_bars(30), "SPY"), "SPY.OHLCV.daily"
@@ -472,7 +473,7 @@ def test_kill_leaves_whole_versions_and_says_what_is_not(catalog: Catalog) -> No
     for number, wait_s in enumerate([0.0, 0.003, 0.01]):
         n_before = len(catalog.entries())
         command = [sys.executable, "-c", REGISTERING, str(catalog.root), str(number)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        with killed_after(subprocess.Popen(command, stdout=subprocess.PIPE)) as process:
             assert process.stdout is not None
             process.stdout.readline()
             while len(catalog.entries()) < n_before + 3:

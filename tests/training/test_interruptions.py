@@ -22,6 +22,7 @@ from finscale.training.checkpoint import load_tensors
 from finscale.training.loop import EpochRecord, GoOn, TrainingResult, train
 from finscale.training.recipe import TrainingJob
 from finscale.windows import Windows
+from processes import killed_after
 
 # 300 samples in batches of 60 and 6 epochs: 30 steps.
 N_STEPS, STEPS_PER_EPOCH = 30, 5
@@ -310,15 +311,15 @@ def test_a_process_killed_at_random_moments_is_still_the_same(
     n_kills = 0
     steps = [0]
     for attempt in range(7):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        if attempt < 6:
-            time.sleep(rng.uniform(0.0, 0.15))
-            os.kill(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        if process.wait() == 0:
-            break
+        started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        with killed_after(started) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            if attempt < 6:
+                time.sleep(rng.uniform(0.0, 0.15))
+                os.kill(process.pid, signal.SIGKILL)
+            if process.wait() == 0:
+                break
         n_kills += 1
         if path.exists():
             steps.append(steps_in(path))
