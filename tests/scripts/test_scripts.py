@@ -13,6 +13,8 @@ import torch
 
 from finscale.errors import RunDirectoryError
 from finscale.experiments import plan_experiments
+from finscale.market.catalog import Catalog
+from finscale.market.names import bars_name
 from finscale.pipeline.prepare import prepare
 from finscale.pipeline.run import run_study
 from finscale.rundir import RunDirectory
@@ -25,6 +27,7 @@ from finscale.scripts.generate import (
 from finscale.study import Study
 from finscale.study_file import load_study, parse_study
 from finscale.training.checkpoint import load_tensors
+from strategies import make_bars, to_frame
 from tiny import NAMES, outcome_of, raw_records, tiny_prepared, tiny_study, write_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
@@ -44,6 +47,16 @@ def written(scripts: dict[str, str], out: Path) -> dict[str, Path]:
 def constants_of(path: Path) -> dict[str, Any]:
     """Return what a script defines, without running it."""
     return runpy.run_path(str(path), run_name="looked_at")
+
+
+@pytest.fixture
+def _own_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be where a catalogue holds the data sets that studies/own_data.yaml names."""
+    directory = tmp_path_factory.mktemp("own_data")
+    for symbol in ("SPY", "^VIX"):
+        frame = to_frame(make_bars(400), symbol)
+        Catalog(directory / "data").register(bars_name(symbol), frame, source="a", provenance={})
+    monkeypatch.chdir(directory)
 
 
 # --- Search scripts -----------------------------------------------------------------------------
@@ -173,6 +186,7 @@ def test_a_script_that_cannot_run_says_why_in_a_line(
     assert left.value.code == f"{data}: no such file; check data.path"
 
 
+@pytest.mark.usefixtures("_own_data")
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_script_holds_its_experiment_whole(path: Path, tmp_path: Path) -> None:
     study = load_study(path)
@@ -270,6 +284,7 @@ def test_stale_records_make_no_winner(finished: RunDirectory) -> None:
 # --- As files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_own_data")
 def test_scripts_are_clean_and_formatted(finished: RunDirectory, tmp_path: Path) -> None:
     for path in STUDIES:
         write_scripts(search_scripts(load_study(path)), tmp_path / path.stem)
@@ -281,6 +296,7 @@ def test_scripts_are_clean_and_formatted(finished: RunDirectory, tmp_path: Path)
     for command in (["format", "--check", "--diff"], ["check"], ["check", *rules]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", command[0], "--isolated", *command[1:], tmp_path],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=False,
