@@ -76,6 +76,7 @@ class Search:
         self._on_finished = on_finished
         self._study = open_search(run, storage)
         self._objective: Objective | None = None
+        self._silences = leases.Silences()
         with self._claiming():
             _restore(run, self._study, recorded)
         self.publish()
@@ -116,7 +117,7 @@ class Search:
         return leases.claiming(self._storage, self._claims, self._study.study_name)
 
     def _claim(self) -> optuna.Trial | Literal["busy", "done"]:
-        leases.close_lost(self._study, self._storage, self._run.worker)
+        leases.close_lost(self._study, self._storage, self._run.worker, self._silences)
         _repeat_interrupted(self._study)
         trials = self._study.get_trials(deepcopy=False)
         n_done = sum(map(is_finished, trials))
