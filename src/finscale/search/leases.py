@@ -106,11 +106,17 @@ def close_lost(study: optuna.Study, storage: RDBStorage, own: str, silences: Sil
         if cut_off or gone or frozen:
             # Its own worker, which needs no claim for that, may end it between our look and this.
             with contextlib.suppress(UpdateFinishedTrialError):
-                _close(study, trial, cut_off=cut_off)
+                close(study, trial, cut_off=cut_off)
 
 
-def _close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
-    """Close a trial as its record says, as failed without one."""
+def close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
+    """Close a trial as its record says, as failed without one.
+
+    Parameters
+    ----------
+    cut_off
+        Whether its worker was not lost, and only left it.
+    """
     if cut_off:
         study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001 - as in `take`
     record = trial.user_attrs.get(RECORD, {})
