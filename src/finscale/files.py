@@ -30,21 +30,30 @@ def write_parts_atomic(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     the name in one step; the directory entry is flushed too, so the file outlives a power loss.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-    )
+    stream, temporary = _open_temporary(path)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with stream:
             stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes the file private; a finished result is as readable as any other file.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+            # It was made private; a finished result is as readable as any other file.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """Make a temporary file for ``path``, locked for as long as it is open."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        stream = os.fdopen(descriptor, "wb")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return stream, Path(name)
+        stream.close()  # taken for a leftover before it was locked
 
 
 def move_over(source: Path, target: Path) -> None:
@@ -55,9 +64,15 @@ def move_over(source: Path, target: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files of writes that were cut off; no other process may be writing."""
+    """Remove the temporary files of writes that were cut off.
+
+    Other processes may be writing: the kernel keeps a lock on a file until its writer is gone.
+    """
     for file in directory.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
+        # Being written, in its place by now, or not ours to remove.
+        with contextlib.suppress(OSError), file.open("r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
 
 
 def write_text_atomic(path: Path, text: str) -> None:
