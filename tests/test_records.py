@@ -122,6 +122,15 @@ def test_a_record_is_written_once(ledger: Ledger) -> None:
     assert read_records(ledger) == [TRIAL]
 
 
+def test_a_record_that_is_there_twice_counts_once(ledger: Ledger) -> None:
+    for record in ALL:
+        append_record(ledger, record)
+    with ledger.path.open("a") as stream:
+        stream.write(ledger.path.read_text())
+        stream.write(f"{TRIAL.model_copy(update={'duration_s': 9.0}).model_dump_json()}\n")
+    assert read_records(ledger) == ALL
+
+
 def test_a_torn_line_costs_only_itself(ledger: Ledger) -> None:
     append_record(ledger, TRIAL)
     with ledger.path.open("ab") as stream:

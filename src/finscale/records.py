@@ -259,13 +259,19 @@ def read_records(ledger: Ledger) -> list[Record]:
 def read_ledger(ledger: Ledger) -> tuple[list[Record], list[int]]:
     """Return all records in order, and the numbers of the damaged lines (from 1).
 
+    A ledger that was put together by hand may have a record twice: the first one counts.
+
     Raises
     ------
     RunDirectoryError
         If a whole line is not a record of this version of finscale.
     """
     content = ledger.read()
-    return [_parse(ledger, raw) for raw in content.records], content.damaged_lines
+    records: dict[str, Record] = {}
+    for raw in content.records:
+        record = _parse(ledger, raw)
+        records.setdefault(record.uid, record)
+    return list(records.values()), content.damaged_lines
 
 
 def parse_line(
