@@ -584,3 +584,15 @@ def test_a_file_taken_for_a_leftover_before_it_was_locked_is_made_again(
     assert len(made) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
     assert (tmp_path / "kept.txt").read_text() == "kept"
+
+
+def test_brackets_without_end_are_damage(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(RunDirectoryError, match=r"one\.json: cannot be read as JSON"):
+        read_json(tmp_path / "one.json")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append({"uid": "a"})
+    with ledger.path.open("a") as stream:
+        stream.write('{"uid":' * 100_000 + "1" + "}" * 100_000 + "\n")
+    assert ledger.append({"uid": "b"})
+    assert ledger.read() == LedgerContent([{"uid": "a"}, {"uid": "b"}], [2])

@@ -15,6 +15,7 @@ from finscale.evaluation.metrics import log_loss
 from finscale.evaluation.predictions import read_predictions
 from finscale.files import exclusive_lock, read_json
 from finscale.pipeline import results
+from finscale.pipeline.book import RecordBook
 from finscale.pipeline.status import run_status
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
@@ -323,6 +324,18 @@ def test_a_ledger_of_another_version_is_refused_untouched(copied: RunDirectory) 
     with pytest.raises(RunDirectoryError, match="written by another version of finscale"):
         run_tiny(copied.root, STALE)
     assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_damaged_file_of_a_trial_is_written_anew(copied: RunDirectory) -> None:
+    book = RecordBook(copied, tiny_prepared().identities)
+    trials = [copied.experiment(NAMES[0]).trial(number) for number in range(4)]
+    before = [read_json(file) for file in trials]
+    trials[0].write_text("{")
+    trials[1].write_bytes(b"\xff")
+    trials[2].write_text("[]")
+    trials[3].write_text("[" * 100_000)
+    book.refresh(NAMES[0])
+    assert [read_json(file) for file in trials] == before
 
 
 def test_a_stop_file_stops_the_run_and_the_next_goes_on(
