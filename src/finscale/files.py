@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,10 +139,17 @@ def hash_sources(root: Path, parts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class LedgerContent:
-    """What a ledger holds: whole records in order, and the numbers of damaged lines (from 1)."""
+    """What a ledger holds: whole records in order, and the numbers of damaged lines (from 1).
+
+    Attributes
+    ----------
+    lines
+        The numbers of the records' lines.
+    """
 
     records: list[dict[str, Any]]
     damaged_lines: list[int]
+    lines: list[int] = field(default_factory=list, compare=False)
 
 
 class Ledger:
@@ -156,8 +163,19 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, record: dict[str, Any], *, key: str = "uid") -> bool:
+    def append(
+        self,
+        record: dict[str, Any],
+        *,
+        key: str = "uid",
+        counts: Callable[[dict[str, Any]], bool] = lambda _: True,
+    ) -> bool:
         """Append ``record`` unless the ledger already holds one with the same ``key`` value.
+
+        Parameters
+        ----------
+        counts
+            Whether one that is held is whole, and no reason to leave out the new one if it is not.
 
         Returns
         -------
@@ -170,7 +188,8 @@ class Ledger:
             fcntl.flock(stream, fcntl.LOCK_EX)
             stream.seek(0)
             written = stream.read()
-            if any(known.get(key) == record[key] for known in _parse(written).records):
+            held = (one for one in _parse(written).records if one.get(key) == record[key])
+            if any(map(counts, held)):
                 return False
             stream.write(b"\n" + line if written and not written.endswith(b"\n") else line)
             stream.flush()
@@ -189,6 +208,7 @@ class Ledger:
 
 def _parse(content: bytes) -> LedgerContent:
     records: list[dict[str, Any]] = []
+    lines: list[int] = []
     damaged: list[int] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line:
@@ -200,9 +220,10 @@ def _parse(content: bytes) -> LedgerContent:
             continue
         if isinstance(record, dict):
             records.append(record)
+            lines.append(number)
         else:
             damaged.append(number)
-    return LedgerContent(records, damaged)
+    return LedgerContent(records, damaged, lines)
 
 
 def append_line(path: Path, line: str, *, header: str) -> None:

@@ -323,8 +323,8 @@ def test_a_directory_in_the_place_of_the_stop_file_is_refused_with_the_fix(
 
 
 def test_a_ledger_of_another_version_is_refused_untouched(copied: RunDirectory) -> None:
-    with copied.ledger.path.open("a", encoding="utf-8") as stream:
-        stream.write('{"uid": "x", "kind": "trial"}\n')
+    lines = copied.ledger.path.read_text(encoding="utf-8").replace('"kind":', '"sort":')
+    copied.ledger.path.write_text(lines, encoding="utf-8")
     before = {
         file: file.read_bytes()
         for file in copied.root.rglob("*")
