@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -560,3 +562,43 @@ def test_leftovers_of_a_write_that_was_cut_off_are_removed(tmp_path: Path) -> No
         "kept.txt",
         "mine.tmp",
     ]
+
+
+def test_a_file_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"one "
+        files.remove_leftovers(tmp_path)
+        yield b"two"
+
+    files.write_parts_atomic(tmp_path / "kept.txt", parts())
+    assert (tmp_path / "kept.txt").read_bytes() == b"one two"
+
+
+def test_a_file_taken_for_a_leftover_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkstemp, []
+
+    def swept(**options: Any) -> tuple[int, str]:
+        made.append(make(**options))
+        if len(made) == 1:
+            files.remove_leftovers(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", swept)
+    files.write_text_atomic(tmp_path / "kept.txt", "kept")
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+    assert (tmp_path / "kept.txt").read_text() == "kept"
+
+
+def test_brackets_without_end_are_damage(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(RunDirectoryError, match=r"one\.json: cannot be read as JSON"):
+        read_json(tmp_path / "one.json")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append({"uid": "a"})
+    with ledger.path.open("a") as stream:
+        stream.write('{"uid":' * 100_000 + "1" + "}" * 100_000 + "\n")
+    assert ledger.append({"uid": "b"})
+    assert ledger.read() == LedgerContent([{"uid": "a"}, {"uid": "b"}], [2])

@@ -19,6 +19,7 @@ from finscale.records import (
     Scores,
     TrialRecord,
     append_record,
+    read_ledger,
     read_records,
 )
 
@@ -122,12 +123,32 @@ def test_a_record_is_written_once(ledger: Ledger) -> None:
     assert read_records(ledger) == [TRIAL]
 
 
+def test_a_record_that_is_there_twice_counts_once(ledger: Ledger) -> None:
+    for record in ALL:
+        append_record(ledger, record)
+    with ledger.path.open("a") as stream:
+        stream.write(ledger.path.read_text())
+        stream.write(f"{TRIAL.model_copy(update={'duration_s': 9.0}).model_dump_json()}\n")
+    assert read_records(ledger) == ALL
+
+
 def test_a_torn_line_costs_only_itself(ledger: Ledger) -> None:
     append_record(ledger, TRIAL)
     with ledger.path.open("ab") as stream:
         stream.write(b'{"uid": "torn')
     append_record(ledger, FINAL)
     assert read_records(ledger) == [TRIAL, FINAL]
+
+
+def test_a_line_that_is_json_and_no_record_costs_only_itself(ledger: Ledger) -> None:
+    for record in ALL[:-1]:
+        append_record(ledger, record)
+    with ledger.path.open("a") as stream:
+        stream.write(f'{{"uid": "x"}}\n{{\n{{"uid": "{ALL[-1].uid}", "kind": "trial"}}\n')
+    # What it stands for is made again.
+    assert append_record(ledger, ALL[-1])
+    assert not append_record(ledger, ALL[-1])
+    assert read_ledger(ledger) == (ALL, [5, 6, 7])
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,21 +30,30 @@ def write_parts_atomic(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     the name in one step; the directory entry is flushed too, so the file outlives a power loss.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-    )
+    stream, temporary = _open_temporary(path)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with stream:
             stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes the file private; a finished result is as readable as any other file.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+            # It was made private; a finished result is as readable as any other file.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """Make a temporary file for ``path``, locked for as long as it is open."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        stream = os.fdopen(descriptor, "wb")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return stream, Path(name)
+        stream.close()  # taken for a leftover before it was locked
 
 
 def move_over(source: Path, target: Path) -> None:
@@ -55,9 +64,15 @@ def move_over(source: Path, target: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files of writes that were cut off; no other process may be writing."""
+    """Remove the temporary files of writes that were cut off.
+
+    Other processes may be writing: the kernel keeps a lock on a file until its writer is gone.
+    """
     for file in directory.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
+        # Being written, in its place by now, or not ours to remove.
+        with contextlib.suppress(OSError), file.open("r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -82,7 +97,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunDirectoryError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path}: cannot be read as JSON ({error})") from error
 
 
@@ -124,10 +139,17 @@ def hash_sources(root: Path, parts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class LedgerContent:
-    """What a ledger holds: whole records in order, and the numbers of damaged lines (from 1)."""
+    """What a ledger holds: whole records in order, and the numbers of damaged lines (from 1).
+
+    Attributes
+    ----------
+    lines
+        The numbers of the records' lines.
+    """
 
     records: list[dict[str, Any]]
     damaged_lines: list[int]
+    lines: list[int] = field(default_factory=list, compare=False)
 
 
 class Ledger:
@@ -141,8 +163,19 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, record: dict[str, Any], *, key: str = "uid") -> bool:
+    def append(
+        self,
+        record: dict[str, Any],
+        *,
+        key: str = "uid",
+        counts: Callable[[dict[str, Any]], bool] = lambda _: True,
+    ) -> bool:
         """Append ``record`` unless the ledger already holds one with the same ``key`` value.
+
+        Parameters
+        ----------
+        counts
+            Whether one that is held is whole, and no reason to leave out the new one if it is not.
 
         Returns
         -------
@@ -155,7 +188,8 @@ class Ledger:
             fcntl.flock(stream, fcntl.LOCK_EX)
             stream.seek(0)
             written = stream.read()
-            if any(known.get(key) == record[key] for known in _parse(written).records):
+            held = (one for one in _parse(written).records if one.get(key) == record[key])
+            if any(map(counts, held)):
                 return False
             stream.write(b"\n" + line if written and not written.endswith(b"\n") else line)
             stream.flush()
@@ -174,20 +208,22 @@ class Ledger:
 
 def _parse(content: bytes) -> LedgerContent:
     records: list[dict[str, Any]] = []
+    lines: list[int] = []
     damaged: list[int] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line:
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or brackets in brackets without end
             damaged.append(number)
             continue
         if isinstance(record, dict):
             records.append(record)
+            lines.append(number)
         else:
             damaged.append(number)
-    return LedgerContent(records, damaged)
+    return LedgerContent(records, damaged, lines)
 
 
 def append_line(path: Path, line: str, *, header: str) -> None:

@@ -248,7 +248,7 @@ def supplementary_runs(records: Iterable[Record]) -> list[SupplementaryRecord]:
 
 def append_record(ledger: Ledger, record: Record) -> bool:
     """Append a record unless one with its uid is there; return whether it was written."""
-    return ledger.append(record.model_dump(mode="json"))
+    return ledger.append(record.model_dump(mode="json"), counts=_is_record)
 
 
 def read_records(ledger: Ledger) -> list[Record]:
@@ -259,13 +259,28 @@ def read_records(ledger: Ledger) -> list[Record]:
 def read_ledger(ledger: Ledger) -> tuple[list[Record], list[int]]:
     """Return all records in order, and the numbers of the damaged lines (from 1).
 
+    A ledger that was put together by hand may have a record twice: the first one counts. Single
+    lines that are no records are damaged; where half of them are none, it is another version's.
+
     Raises
     ------
     RunDirectoryError
-        If a whole line is not a record of this version of finscale.
+        If it was written by another version of finscale.
     """
     content = ledger.read()
-    return [_parse(ledger, raw) for raw in content.records], content.damaged_lines
+    records: dict[str, Record] = {}
+    strange: list[tuple[int, RunDirectoryError]] = []
+    for number, raw in zip(content.lines, content.records, strict=True):
+        try:
+            record = _parse(ledger, raw)
+        except RunDirectoryError as error:
+            strange.append((number, error))
+        else:
+            records.setdefault(record.uid, record)
+    if strange and 2 * len(strange) >= len(content.records):
+        raise strange[0][1]
+    damaged = sorted([*content.damaged_lines, *(number for number, _ in strange)])
+    return list(records.values()), damaged
 
 
 def parse_line(
@@ -292,6 +307,14 @@ def parse_line(
             f"{place} {raw.get('uid', '?')}: {field}: {first['msg']}; it was written by another "
             f"version of finscale, {advice}"
         ) from error
+
+
+def _is_record(raw: dict[str, Any]) -> bool:
+    try:
+        _ADAPTER.validate_python(raw)
+    except ValidationError:
+        return False
+    return True
 
 
 def _parse(ledger: Ledger, raw: dict[str, Any]) -> Record:

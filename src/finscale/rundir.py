@@ -242,6 +242,11 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.root}: holds files that are not a finscale run; choose another --out"
             )
+        if self.stop_file.is_dir():
+            raise RunDirectoryError(
+                f"{self.stop_file}: is a directory; remove it, for a file of that name asks a run "
+                "to stop"
+            )
 
     def require_run(self) -> None:
         """Check that this is a run directory.

@@ -350,6 +350,13 @@ def test_a_bad_table_is_refused(tmp_path: Path, text: str, fault: str) -> None:
         ("[1]", "holds no list of trials; give a *all_trials.json file"),
         ('{"best_value": 0.3}', "holds no list of trials; give a *all_trials.json file"),
         ('[{"value": "low"}]', "trial 1: val_loss: got 'low'; write a number"),
+        ('[{"user_attrs": "a=1"}]', "trial 1: user_attrs: got 'a=1'; write it as JSON"),
+        ('[{}, {"user_attrs": [1]}]', "trial 2: user_attrs: got '[1]'; write a JSON object"),
+        ("[" * 100_000 + "]" * 100_000, "damaged: brackets in brackets without end; repair"),
+        (
+            '[{"value": 0.5, "params": ' + '{"a":' * 900 + "1" + "}" * 900 + "}]",
+            "damaged: brackets in brackets without end; repair",
+        ),
     ],
 )
 def test_a_bad_trial_file_is_refused(tmp_path: Path, content: str, fault: str) -> None:

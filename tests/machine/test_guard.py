@@ -67,6 +67,22 @@ def test_a_signal_is_answered_at_once_with_what_will_happen(stop: StopSignal) ->
     ]
 
 
+def test_an_answer_waits_for_no_lock_of_what_was_interrupted(stop: StopSignal) -> None:
+    lock, said, free = threading.Lock(), threading.Event(), []
+
+    def say(_text: str) -> None:
+        free.append(lock.acquire(timeout=10))
+        said.set()
+
+    with stop.listening(say=say):
+        with lock:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.state() == "finish_epoch"
+        # At once, and not when somebody asks.
+        assert said.wait(10)
+    assert free == [True]
+
+
 def test_a_key_asks_then_insists_and_never_interrupts(stop: StopSignal) -> None:
     states = []
     for _ in range(4):

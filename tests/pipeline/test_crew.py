@@ -101,6 +101,16 @@ def test_each_worker_is_told_its_share_of_the_memory(
         assert command[command.index("--memory-share") + 1] == share
 
 
+def test_a_directory_whose_name_looks_like_an_option_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    launcher = Played([0])
+    work(launcher, Path("-dash"))
+    [command] = launcher.commands
+    assert command[command.index("worker") + 1] == str(tmp_path / "-dash")
+
+
 def test_a_job_that_ran_out_of_time_is_replaced_and_a_worker_here_that_was_stopped_is_not(
     tmp_path: Path,
 ) -> None:

@@ -7,8 +7,9 @@ import pytest
 from finscale.files import write_json_atomic
 from finscale.pipeline.book import RecordBook
 from finscale.pipeline.matrix import experiment_rows, matrix_state
+from finscale.pipeline.states import finals_of_best
 from finscale.progress import WorkerState
-from finscale.records import FinalRecord, TrialRecord, read_records
+from finscale.records import FinalRecord, TrialRecord, append_record, read_records
 from finscale.rundir import RunDirectory
 from finscale.search.processes import this_worker
 from tiny import NAMES, tiny_prepared
@@ -126,3 +127,31 @@ def test_the_time_left_is_that_of_all_that_was_chosen_and_has_not_failed(
     assert left_s(2) == pytest.approx(sum(expected_s.values()) / 2)
     write_json_atomic(copied.experiment(NAMES[1]).failure, {"reason": "bad luck", "at": "now"})
     assert left_s(1) == pytest.approx(expected_s[NAMES[0]])
+
+
+def test_an_experiment_whose_new_best_trial_has_no_finals_is_not_done(
+    copied: RunDirectory,
+) -> None:
+    # As after a longer search, which found something better and was stopped then.
+    name = NAMES[1]
+    best = book_of(copied).best_trial(name)
+    assert best is not None
+    assert best.validation_loss is not None
+    better = {
+        "uid": best.uid.rpartition("/")[0] + "/4",
+        "trial": 4,
+        "validation_loss": best.validation_loss - 0.01,
+    }
+    append_record(copied.ledger, best.model_copy(update=better))
+    prepared = tiny_prepared({"search.n_trials": 5})
+    book = RecordBook(copied, prepared.identities)
+    rows = {row.name: row for row in experiment_rows(prepared, copied, book)}
+    assert (rows[name].n_trials_done, rows[name].state) == (5, "started")
+    state = matrix_state(prepared, copied, book, prepared.experiments[1:], n_workers=1, since="")
+    assert (state.n_experiments_done, state.n_trials_done) == (0, 5)
+    records = book.current
+    finals = [one for one in records if isinstance(one, FinalRecord) and one.experiment == name]
+    # Three more, each as long as those of the other trial.
+    assert state.time_left_s == pytest.approx(sum(one.duration_s for one in finals))
+    assert len(finals_of_best([r for r in records if r.experiment == name])) == 0
+    assert len(finals_of_best([r for r in records if r.experiment == NAMES[0]])) == 3

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from finscale.errors import StudyError
-from finscale.pipeline.queue import Queue, parse_queue, prioritise, read_queue, write_queue
+from finscale.pipeline.queue import (
+    Queue,
+    forget_names,
+    parse_queue,
+    prioritise,
+    read_queue,
+    write_queue,
+)
 
 NAMES = ["20K_h1", "50K_h1", "20K_h5"]
 
@@ -25,6 +32,18 @@ def test_what_is_written_is_read(path: Path) -> None:
 def test_what_is_not_listed_comes_last(path: Path) -> None:
     path.write_text("# first things first\n\n  20K_h5  \n20K_h5\n", encoding="utf-8")
     assert parse_queue(path, NAMES) == ["20K_h5", "20K_h1", "50K_h1"]
+
+
+def test_names_that_are_gone_are_forgotten_and_nothing_else(path: Path) -> None:
+    text = "# mine\n50K_h1\n\n  2K_h1\n20K_h1_\n20K_h1\n2K_h1"
+    path.write_text(text, encoding="utf-8")
+    forget_names(path, {"3K_h1"})
+    assert path.read_text(encoding="utf-8") == text
+    forget_names(path, {"2K_h1", "3K_h1"})
+    assert path.read_text(encoding="utf-8") == "# mine\n50K_h1\n\n20K_h1_\n20K_h1\n"
+    path.write_bytes(b"\xff2K_h1")
+    forget_names(path, {"2K_h1"})
+    assert path.read_bytes() == b"\xff2K_h1"
 
 
 def test_a_wrong_line_names_the_line_and_the_fix(path: Path) -> None:

@@ -15,6 +15,8 @@ from finscale.evaluation.metrics import log_loss
 from finscale.evaluation.predictions import read_predictions
 from finscale.files import exclusive_lock, read_json
 from finscale.pipeline import results
+from finscale.pipeline.book import RecordBook
+from finscale.pipeline.queue import parse_queue, write_queue
 from finscale.pipeline.status import run_status
 from finscale.progress import Progress
 from finscale.rundir import RunDirectory
@@ -312,9 +314,17 @@ def test_a_run_killed_before_its_study_was_written_can_be_started_again(tmp_path
     directory.require_usable()
 
 
+def test_a_directory_in_the_place_of_the_stop_file_is_refused_with_the_fix(
+    copied: RunDirectory,
+) -> None:
+    copied.stop_file.mkdir()
+    with pytest.raises(RunDirectoryError, match=r"/stop: is a directory; remove it"):
+        run_tiny(copied.root)
+
+
 def test_a_ledger_of_another_version_is_refused_untouched(copied: RunDirectory) -> None:
-    with copied.ledger.path.open("a", encoding="utf-8") as stream:
-        stream.write('{"uid": "x", "kind": "trial"}\n')
+    lines = copied.ledger.path.read_text(encoding="utf-8").replace('"kind":', '"sort":')
+    copied.ledger.path.write_text(lines, encoding="utf-8")
     before = {
         file: file.read_bytes()
         for file in copied.root.rglob("*")
@@ -323,6 +333,25 @@ def test_a_ledger_of_another_version_is_refused_untouched(copied: RunDirectory) 
     with pytest.raises(RunDirectoryError, match="written by another version of finscale"):
         run_tiny(copied.root, STALE)
     assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_budget_that_is_removed_is_no_fault_of_the_queue(copied: RunDirectory) -> None:
+    write_queue(copied.queue, NAMES[::-1])
+    run_tiny(copied.root, {"ladder.budgets": ["2.5K"]}, stages=("train",))
+    assert parse_queue(copied.queue, NAMES[1:]) == [NAMES[1]]
+    assert NAMES[0] not in copied.queue.read_text()
+
+
+def test_a_damaged_file_of_a_trial_is_written_anew(copied: RunDirectory) -> None:
+    book = RecordBook(copied, tiny_prepared().identities)
+    trials = [copied.experiment(NAMES[0]).trial(number) for number in range(4)]
+    before = [read_json(file) for file in trials]
+    trials[0].write_text("{")
+    trials[1].write_bytes(b"\xff")
+    trials[2].write_text("[]")
+    trials[3].write_text("[" * 100_000)
+    book.refresh(NAMES[0])
+    assert [read_json(file) for file in trials] == before
 
 
 def test_a_stop_file_stops_the_run_and_the_next_goes_on(

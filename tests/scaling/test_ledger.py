@@ -9,6 +9,7 @@ import pytest
 from finscale.records import BaselineRecord, EnsembleRecord, FinalRecord, Identity, Scores
 from finscale.scaling.ledger import (
     NO_FINALS,
+    baselines,
     best_baseline,
     by_cell,
     finals_by_budget,
@@ -74,7 +75,7 @@ def test_the_newest_whole_ensemble_names_the_winner():
     assert winning_ensemble([*old, first, *new]) == first
     # Finals of a later recipe do not count, nor are they mixed in, until all of them are averaged.
     assert [run.uid for run in winning_finals([*old, first, *new])] == ["old0", "old1", "old2"]
-    everything = [*old, second, first, *new]
+    everything = [*old, first, *new, second]
     assert [run.uid for run in winning_finals(everything)] == ["new0", "new1", "new2"]
     # An ensemble of runs that are not current is passed over.
     assert [run.uid for run in winning_finals([*old, first, *new[:2], second])] == [
@@ -82,6 +83,20 @@ def test_the_newest_whole_ensemble_names_the_winner():
         "old1",
         "old2",
     ]
+
+
+def test_the_later_line_is_the_newer_whatever_the_clock_said():
+    old = [final(f"old{s}", seed=s, trial=4, minute=7) for s in range(2)]
+    new = [final(f"new{s}", seed=s, trial=9, minute=1) for s in range(2)]
+
+    assert [run.uid for run in winning_finals([*old, *new])] == ["new0", "new1"]
+    first, second = (
+        ensemble("e1", ("old0", "old1"), minute=8),
+        ensemble("e2", ("new0", "new1"), minute=2),
+    )
+    assert winning_ensemble([*old, first, *new, second]) == second
+    repeated = [baseline("logistic_all", 0.5, 0.4, minute=9), baseline("logistic_all", 0.6, 0.4)]
+    assert baselines(repeated) == {"logistic_all": repeated[1]}
 
 
 def test_before_an_ensemble_recipes_are_not_mixed():

@@ -12,9 +12,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from finscale.search import leases
-from finscale.search.leases import WORKER, close_lost
+from finscale.search.leases import WORKER, Silences, close_lost
+from finscale.search.processes import this_worker
 from finscale.search.slots import RECORD, STOPPED
-from finscale.search.storage import open_storage
+from finscale.search.storage import Times, open_storage
 from finscale.search.worker import Search
 from tiny import tiny_run
 
@@ -58,7 +59,7 @@ def test_a_trial_that_its_worker_ends_while_it_is_closed_stays_as_that_left_it(
             if record:
                 trial.set_user_attr(RECORD, {"state": record, "validation_loss": 0.5})
         ended = race(monkeypatch, "set_trial_state_values", TrialState.COMPLETE)
-        close_lost(study, storage, "us")
+        close_lost(study, storage, "us", Silences())
         first, second = study.get_trials()
     assert len(ended) == 1
     assert (first.state, first.value) == (TrialState.COMPLETE, 0.25)
@@ -75,7 +76,7 @@ def test_a_trial_of_our_own_that_another_ends_while_it_is_closed_is_left(
         study = optuna.create_study(study_name="one", storage=storage)
         study.ask().set_user_attr(WORKER, "us")
         ended = race(monkeypatch, "set_trial_user_attr", TrialState.FAIL, key=STOPPED)
-        close_lost(study, storage, "us")
+        close_lost(study, storage, "us", Silences())
         (trial,) = study.get_trials()
     assert len(ended) == 1
     assert trial.state == TrialState.FAIL
@@ -107,3 +108,37 @@ def test_the_storage_does_refuse_what_comes_too_late(tmp_path: Path) -> None:
         study.tell(trial, 0.5)
         with pytest.raises(UpdateFinishedTrialError):
             trial.set_user_attr(WORKER, "us")
+
+
+@pytest.mark.parametrize(
+    ("worker", "wakes", "states"),
+    [
+        # On this machine: there, and silent for a while by the time of day.
+        (this_worker(), True, [TrialState.RUNNING, TrialState.RUNNING, TrialState.RUNNING]),
+        (this_worker(), False, [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]),
+        # Elsewhere its silence is all there is to see.
+        ("elsewhere:1:0", False, [TrialState.FAIL] * 3),
+    ],
+)
+def test_a_worker_that_is_there_is_frozen_once_its_silence_lasts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    worker: str,
+    wakes: bool,
+    states: list[TrialState],
+) -> None:
+    clock_s = [1000.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: clock_s[0])
+    silent: list[int] = []
+    monkeypatch.setattr(RDBStorage, "_get_stale_trial_ids", lambda *_: list(silent))
+    with open_storage(tmp_path / "search.db", times=Times(heartbeat_s=30)) as storage:
+        study = optuna.create_study(study_name="one", storage=storage)
+        trial = study.ask()
+        trial.set_user_attr(WORKER, worker)
+        silences, found = Silences(), []
+        for passed_s in (0.0, 31.0, 30.0):
+            clock_s[0] += passed_s
+            silent[:] = [] if wakes and passed_s == 31.0 else [trial._trial_id]
+            close_lost(study, storage, "us", silences)
+            found.append(study.get_trials()[0].state)
+    assert found == states

@@ -48,6 +48,17 @@ def test_what_is_stored_is_there_when_opened_again(tmp_path: Path) -> None:
         assert optuna.get_all_study_names(storage) == ["one"]
 
 
+@pytest.mark.parametrize("name", ["what?", "{}", "{x} {0}", "50%", "%41", "a#b", "a:b@c", "ü +&="])
+def test_a_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "search.db"
+    path.parent.mkdir()
+    for _ in range(2):
+        with open_storage(path) as storage:
+            optuna.create_study(storage=storage, study_name="one", load_if_exists=True)
+    assert [file.name for file in path.parent.iterdir()] == ["search.db"]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_a_file_that_is_no_storage_is_refused_with_the_fix(tmp_path: Path) -> None:
     path = tmp_path / "search.db"
     path.write_bytes(b"these are not the trials you are looking for" * 30)

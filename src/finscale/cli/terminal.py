@@ -27,7 +27,7 @@ class LossyStream:
     def write(self, text: str) -> int:
         """Write at once, or not at all.
 
-        The answer to a signal that came while a line was being written is a RuntimeError of Python.
+        In the handler of a signal that came while a line was being written it is a RuntimeError.
         """
         with contextlib.suppress(OSError, RuntimeError):
             self._stream.write(text)

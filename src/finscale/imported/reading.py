@@ -116,7 +116,12 @@ def _read_file(file: Path, shape: InputShape, now: str) -> list[ImportedRecord]:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read as UTF-8 text; save it as UTF-8") from error
-    return [_record(place, file.name, shape, now) for place in reader(file, text)]
+    try:
+        return [_record(place, file.name, shape, now) for place in reader(file, text)]
+    except RecursionError as error:
+        raise DataError(
+            f"{file}: damaged: brackets in brackets without end; repair or remove it"
+        ) from error
 
 
 def _csv_places(file: Path, text: str) -> list[Place]:
@@ -170,10 +175,11 @@ def _json_places(file: Path, text: str) -> list[Place]:
         shared["experiment"] = file.name.removesuffix(TRIALS_SUFFIX).rstrip("_") or None
     places = []
     for number, one in enumerate(content, start=1):
-        attributes = one.get("user_attrs") or {}
+        place = Place(str(file), "trial", number, one)
+        attributes = place.mapping("user_attrs") if one.get("user_attrs") else {}
         architecture = one.get("architecture") or attributes.get("architecture") or {}
         cells = shared | (architecture if isinstance(architecture, dict) else {}) | one
-        places.append(Place(str(file), "trial", number, cells))
+        places.append(replace(place, cells=cells))
     return places
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +38,8 @@ class StopSignal:
         self._stop_file = stop_file
         self._n_requests = 0
         self._heeds_file = False
-        self._say: Callable[[str], object] = lambda _text: None
+        # Of all queues the one that a signal's handler may put into, whatever it interrupted.
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def __call__(self) -> bool:
         """Return whether to stop, sooner or later."""
@@ -67,12 +69,12 @@ class StopSignal:
         if self._n_requests == _AT_ONCE:
             raise KeyboardInterrupt
         self.request()
-        self._say(_ANSWERS[self._n_requests])
+        self._answers.put(_ANSWERS[self._n_requests])
 
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
         if self._n_requests == 0:
             self._n_requests = _GRACEFUL
-            self._say(_ANSWERS[_GRACEFUL])
+            self._answers.put(_ANSWERS[_GRACEFUL])
 
     @contextlib.contextmanager
     def listening(
@@ -88,9 +90,9 @@ class StopSignal:
         keep_stop_file
             For one worker of several: the file may be meant for all of them.
         say
-            Takes at once, in the signal's handler, the line that answers a signal.
+            Takes at once, in a thread of its own, the line that answers a signal. In the handler it
+            might wait for ever for a lock that the interrupted code holds, as that of a live view.
         """
-        self._say = say
         if not keep_stop_file:
             self._stop_file.unlink(missing_ok=True)
         self._heeds_file = True
@@ -100,9 +102,17 @@ class StopSignal:
         handlers = {signal.SIGINT: self._on_signal, signal.SIGTERM: self._on_signal}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             handlers[signal.SIGHUP] = self._on_hangup
+        answering = threading.Thread(target=self._answer, args=(say,), name="answers", daemon=True)
+        answering.start()
         previous = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            self._answers.put(None)
+            answering.join()
+
+    def _answer(self, say: Callable[[str], object]) -> None:
+        while (text := self._answers.get()) is not None:
+            say(text)

@@ -109,10 +109,10 @@ def kept_content(directory: RunDirectory, part: str, digest: str) -> Content | N
     """Return what a hash stands for, or None if nobody wrote it down."""
     try:
         kept = read_json(directory.identity_part(part, digest))
-        content: Content = kept["content"]
-    except (RunDirectoryError, KeyError):
+        content: Content | None = kept["content"] if kept["hash"] == digest else None
+    except (RunDirectoryError, KeyError, TypeError):
         return None
-    return content if kept.get("hash") == digest else None
+    return content
 
 
 def keep_data_inputs(directory: RunDirectory, study: Study, data_hashes: Mapping[str, str]) -> None:
@@ -132,15 +132,15 @@ def kept_data_hashes(directory: RunDirectory, study: Study) -> tuple[dict[str, s
     """
     try:
         kept = read_json(directory.data_inputs)
-        hashes: dict[str, str] = kept["data"]
+        hashes: dict[str, str] = dict(kept["data"])
         files = {str(path) for path in _data_files(study)}
-    except (FinscaleError, KeyError):
+        same = (
+            kept["made_by"] == _data_makers(study)
+            and kept["files"].keys() == files
+            and all(_is_same(Path(path), state) for path, state in kept["files"].items())
+        )
+    except (FinscaleError, AttributeError, KeyError, TypeError, ValueError):  # gone, or damaged
         return {}, False
-    same = (
-        kept["made_by"] == _data_makers(study)
-        and kept["files"].keys() == files
-        and all(_is_same(Path(path), state) for path, state in kept["files"].items())
-    )
     return hashes, same
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from finscale.errors import RunDirectoryError
 from finscale.files import read_json, waiting_lock, write_json_atomic, write_text_atomic
 from finscale.records import (
     FinalRecord,
@@ -154,7 +156,7 @@ class RecordBook:
             self.sync()
             for record in self.trials(experiment):
                 path = self._directory.experiment(experiment).trial(record.trial)
-                if not path.exists() or read_json(path) != record.model_dump(mode="json"):
+                if not _holds(path, record):
                     self._write_trial(record)
             self._write_trials(experiment)
             self._write_results()
@@ -179,6 +181,14 @@ class RecordBook:
     def _write_trial(self, record: TrialRecord) -> None:
         path = self._directory.experiment(record.experiment).trial(record.trial)
         write_json_atomic(path, record.model_dump(mode="json"))
+
+
+def _holds(path: Path, record: TrialRecord) -> bool:
+    """Return whether a file derived from a record is that: there, undamaged and of its values."""
+    try:
+        return bool(read_json(path) == record.model_dump(mode="json"))
+    except RunDirectoryError:
+        return False
 
 
 def _row(record: Record) -> dict[str, Any]:

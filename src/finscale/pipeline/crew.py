@@ -118,8 +118,10 @@ class Crew:
         raise StopRequestedError(f"every worker was stopped; see {self.directory.log.parent}")
 
     def _start(self, number: int) -> int:
+        # From the root: a name that begins with a dash would be an option.
+        root = str(self.directory.root.absolute())
         command = [
-            *(sys.executable, "-m", "finscale.cli.main", "worker", str(self.directory.root)),
+            *(sys.executable, "-m", "finscale.cli.main", "worker", root),
             *("--threads", str(self.n_threads), "--memory-share", f"{self.memory_share:.4f}"),
             *("--leader", this_worker()),
             *self.options,

@@ -11,6 +11,7 @@ from typing import Any
 from finscale.experiments import Experiment
 from finscale.models.architecture import Architecture
 from finscale.models.cost import training_flops_per_sample
+from finscale.pipeline.states import finals_of_best
 from finscale.records import FinalRecord, Record, TrialRecord
 from finscale.study import Study
 
@@ -30,7 +31,7 @@ class Work:
     planned_flops
         The same of a trial to come: the mean over the grid.
     n_trials_left, n_finals_left
-        Runs that are planned and have no record.
+        Runs that are planned and have no record; final runs of the best trial so far.
     """
 
     trials_s: Sequence[float]
@@ -73,7 +74,7 @@ def work_of(study: Study, experiment: Experiment, records: Sequence[Record], n_t
         measured_flops=_mean(measured) if measured else 0.0,
         planned_flops=_mean([flops(one, epochs) for one in experiment.architectures]),
         n_trials_left=max(0, study.search.n_trials - len(trials)),
-        n_finals_left=max(0, study.final.n_seeds - len(finals)),
+        n_finals_left=max(0, study.final.n_seeds - len(finals_of_best(own))),
     )
 
 

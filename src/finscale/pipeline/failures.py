@@ -20,8 +20,9 @@ def read_failures(
     found = {}
     for one in experiments:
         try:
-            found[one.name] = read_json(directory.experiment(one.name).failure)
-        except RunDirectoryError:
+            said = read_json(directory.experiment(one.name).failure)
+            found[one.name] = {name: str(said[name]) for name in ("reason", "at")}
+        except (RunDirectoryError, KeyError, TypeError):  # gone, or damaged
             continue
     return found
 

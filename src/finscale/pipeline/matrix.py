@@ -14,10 +14,10 @@ from finscale.pipeline.book import RecordBook
 from finscale.pipeline.eta import time_left_s, total_s, work_of
 from finscale.pipeline.failures import failure_reasons
 from finscale.pipeline.prepare import PreparedStudy
-from finscale.pipeline.states import state_of
+from finscale.pipeline.states import is_done, state_of
 from finscale.pipeline.worker_status import read_worker_status
 from finscale.progress import MatrixState, WorkerState
-from finscale.records import EnsembleRecord, FinalRecord, TrialRecord
+from finscale.records import FinalRecord, TrialRecord
 from finscale.rundir import RunDirectory
 
 
@@ -114,14 +114,15 @@ def matrix_state(
     n_trials = prepared.study.search.n_trials
     complete = [t for t in trials if t.state == "complete" and t.validation_skill is not None]
     failed = failure_reasons(directory, chosen)
+    by_experiment = {name: [one for one in records if one.experiment == name] for name in names}
     works = [
-        work_of(prepared.study, one, records, prepared.n_train[one.cell_name].whole)
+        work_of(prepared.study, one, by_experiment[one.name], prepared.n_train[one.cell_name].whole)
         for one in chosen
         if one.name not in failed
     ]
     return MatrixState(
         n_experiments=len(chosen),
-        n_experiments_done=len({r.experiment for r in records if isinstance(r, EnsembleRecord)}),
+        n_experiments_done=sum(is_done(own, n_trials) for own in by_experiment.values()),
         n_trials=n_trials * len(chosen),
         n_trials_done=len(trials),
         n_workers=n_workers,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from finscale.errors import StudyError
@@ -19,6 +20,18 @@ _HEADER = """\
 def write_queue(path: Path, names: Sequence[str]) -> None:
     """Write the order."""
     write_text_atomic(path, _HEADER + "".join(f"{name}\n" for name in names))
+
+
+def forget_names(path: Path, gone: Collection[str]) -> None:
+    """Take the names of experiments that are no more out of the file, and leave it else as it is.
+
+    A file that cannot be read is left to :class:`Queue`, which says so.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.strip() not in gone]
+        if kept != lines:
+            write_text_atomic(path, "".join(kept))
 
 
 def parse_queue(path: Path, names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import logging
 import shlex
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from finscale.dataset.sources import keep_pins, pin_versions
-from finscale.errors import DataError, RunDirectoryError, StudyError
-from finscale.experiments import Experiment, code_hash
+from finscale.errors import DataError, FinscaleError, RunDirectoryError, StudyError
+from finscale.experiments import Experiment, code_hash, plan_experiments
 from finscale.files import (
     exclusive_lock,
     log_to,
@@ -34,7 +35,7 @@ from finscale.pipeline.matrix import ExperimentRow, experiment_rows, telling_row
 from finscale.pipeline.monitor import monitored, require_fit_machine
 from finscale.pipeline.oracle import score_oracles
 from finscale.pipeline.prepare import PreparedStudy, prepare
-from finscale.pipeline.queue import prioritise, write_queue
+from finscale.pipeline.queue import forget_names, prioritise, write_queue
 from finscale.pipeline.results import fit_laws, write_report
 from finscale.pipeline.selection import select
 from finscale.pipeline.work import Stage, Worker
@@ -151,9 +152,11 @@ def run_study(
             remove_leftovers(directory.root)
             # Read before anything is written: a ledger of another version is refused untouched.
             book = RecordBook(directory, prepared.identities)
-            write_inputs(prepared, directory, book, progress)
             if queue is not None or not directory.queue.exists():
                 write_queue(directory.queue, queue or names)
+            else:
+                forget_names(directory.queue, _earlier_names(directory) - set(names))
+            write_inputs(prepared, directory, book, progress)
             write_json_atomic(directory.environment, describe_environment(device, code_hash()))
             stop = stop or StopSignal(directory.stop_file)
             with (
@@ -328,6 +331,13 @@ def _require_same_study(study: Study, directory: RunDirectory) -> None:
                 f"{directory.root}: holds a run of study {known!r}, and this one is "
                 f"{study.name!r}; choose another --out"
             )
+
+
+def _earlier_names(directory: RunDirectory) -> set[str]:
+    """Return the names of the experiments that the run had when it was last started."""
+    with contextlib.suppress(FinscaleError):  # there is no run yet, or its matrix is none any more
+        return {one.name for one in plan_experiments(load_study(directory.study))}
+    return set()
 
 
 def _pin(study: Study, directory: RunDirectory, progress: Progress) -> Study:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from finscale.pipeline.book import RecordBook
-from finscale.records import EnsembleRecord
+from finscale.records import EnsembleRecord, FinalRecord, Record, TrialRecord, best_trial
 
 State = Literal["done", "started", "waiting", "failed", "stale"]
 
@@ -36,8 +37,38 @@ def state_of(
         return "failed"
     if is_stale:
         return "stale"
-    n_done = len(book.trials(name))
-    scored = any(isinstance(r, EnsembleRecord) and r.experiment == name for r in book.current)
-    if scored and n_done >= n_trials:
+    own = [record for record in book.current if record.experiment == name]
+    if is_done(own, n_trials):
         return "done"
-    return "started" if n_done or is_worked_on else "waiting"
+    has_begun = any(isinstance(record, TrialRecord) for record in own)
+    return "started" if has_begun or is_worked_on else "waiting"
+
+
+def is_done(records: Sequence[Record], n_trials: int) -> bool:
+    """Return whether one experiment's search is over and the best of its trials is scored.
+
+    An ensemble of another trial may be left from before the search was made longer.
+
+    Parameters
+    ----------
+    records
+        Its current ones.
+    n_trials
+        Trials that its search has in all.
+    """
+    trials = [record for record in records if isinstance(record, TrialRecord)]
+    finals = {final.uid for final in finals_of_best(records)}
+    return len(trials) >= n_trials and any(
+        isinstance(record, EnsembleRecord) and finals.issuperset(record.members)
+        for record in records
+    )
+
+
+def finals_of_best(records: Sequence[Record]) -> list[FinalRecord]:
+    """Return the final runs of the best of one experiment's trials."""
+    best = best_trial(record for record in records if isinstance(record, TrialRecord))
+    return [
+        record
+        for record in records
+        if isinstance(record, FinalRecord) and best is not None and record.trial == best.trial
+    ]

@@ -18,10 +18,10 @@ from finscale.pipeline.eta import time_left_s, total_s, with_first_trials, work_
 from finscale.pipeline.failures import read_failures
 from finscale.pipeline.machine_log import last_reading
 from finscale.pipeline.queue import parse_queue
-from finscale.pipeline.states import state_of
+from finscale.pipeline.states import finals_of_best, state_of
 from finscale.pipeline.today import Today, look_at_today
 from finscale.pipeline.worker_status import read_worker_status
-from finscale.records import FinalRecord, Record, SupplementaryRecord, TrialRecord
+from finscale.records import Record, SupplementaryRecord, TrialRecord
 from finscale.rundir import RunDirectory
 from finscale.search.coverage import Coverage, coverage, tried_in
 from finscale.study import Study
@@ -38,6 +38,8 @@ class ExperimentState:
     ----------
     state
         ``done``, ``started``, ``waiting``, ``failed`` or ``stale``.
+    n_finals
+        Final runs of the best trial.
     time_left_s
         Estimated; None where nothing was measured, or the experiment failed.
     note
@@ -268,7 +270,7 @@ def _state(
         ),
         n_trials_done=len(trials),
         n_trials=study.search.n_trials,
-        n_finals=sum(isinstance(record, FinalRecord) for record in own),
+        n_finals=len(finals_of_best(own)),
         best_validation_skill=best.validation_skill if best else None,
         best_architecture=best.architecture if best else None,
         time_left_s=left_s,

@@ -103,7 +103,8 @@ def blocks_of(
         "n_blocks": n_blocks,
         "version": _VERSION,
     }
-    return list(held["blocks"]) if wanted.items() <= held.items() else []
+    is_ours = isinstance(held, dict) and wanted.items() <= held.items()
+    return list(held["blocks"]) if is_ours else []
 
 
 def _walk(

@@ -90,12 +90,16 @@ def read_worker_status(directory: Path) -> list[dict[str, Any]]:
 
     Added are its ``host`` and ``pid``, and ``alive``: false if it has left or its process is gone,
     None if it runs on another machine, where that cannot be known, and was heard of within a day.
+    A file that is damaged is passed over.
     """
     states = []
     for path in directory.glob("*.json"):
-        with contextlib.suppress(RunDirectoryError):
+        with contextlib.suppress(
+            RunDirectoryError, AttributeError, KeyError, TypeError, ValueError
+        ):
             said = read_json(path)
             host, pid, _ = said["worker"].rsplit(":", 2)
+            dt.datetime.fromisoformat(said["started_at"])
             state = dict.fromkeys((*_FIELDS, "left_at")) | said
             states.append(state | {"host": host, "pid": int(pid), "alive": _is_alive(state, host)})
     return sorted(states, key=lambda one: (one["started_at"], one["worker"]))

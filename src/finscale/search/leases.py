@@ -2,8 +2,9 @@
 
 A worker takes a trial while it holds the search's claim lock, and says in the storage that it is
 alive for as long as it trains. A trial whose worker is gone is closed, by whoever looks next: at
-once if the worker ran on the same machine, after a grace period otherwise. A worker that wakes up
-after its trial was given to another finds that the storage takes nothing more from it.
+once if the worker ran on the same machine, after a grace period otherwise. One that is there and
+silent is frozen, or the clock was set forward: see :class:`Silences`. A worker that wakes up after
+its trial was given to another finds that the storage takes nothing more from it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from finscale.files import waiting_lock
-from finscale.search.processes import is_gone
+from finscale.search.processes import is_gone, is_here
 from finscale.search.slots import RECORD, STOPPED
 from finscale.search.storage import at_once
 
@@ -61,7 +63,25 @@ def claiming(storage: RDBStorage, lock: Path, name: str) -> Iterator[None]:
         connection.execute(text("SELECT 1"))
 
 
-def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
+class Silences:
+    """Since when trials have been silent, as one worker sees it.
+
+    The storage reckons a silence by the time of day, so that a clock that is set forward makes all
+    workers silent until their next heartbeats. The process of a worker on this machine is known to
+    be there; its silence counts once it has outlasted two heartbeats by a clock that nobody sets.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def lasting(self, silent: set[int], limit_s: float) -> set[int]:
+        """Return those of the trials that are silent now that have been so for longer than that."""
+        now = time.monotonic()
+        self._since = {trial: self._since.get(trial, now) for trial in silent}
+        return {trial for trial, since in self._since.items() if now - since > limit_s}
+
+
+def close_lost(study: optuna.Study, storage: RDBStorage, own: str, silences: Silences) -> None:
     """Close the running trials whose workers are gone; the caller holds the claim lock.
 
     One that had stored its record is closed as that says, the others as failed. One that another
@@ -72,20 +92,31 @@ def close_lost(study: optuna.Study, storage: RDBStorage, own: str) -> None:
     own
         The name of the worker that asks. A trial that runs under it was cut off when the storage
         was; it is repeated, and its worker was not lost.
+    silences
+        What the same worker has seen before.
     """
     silent = set(storage._get_stale_trial_ids(study._study_id))  # noqa: SLF001 - see take
+    lasting = silences.lasting(silent, 2 * (storage.get_heartbeat_interval() or 60))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
         cut_off = worker == own and not is_gone(own)
         # Without a name its worker died while it held the claim lock.
-        if cut_off or worker is None or is_gone(worker) or trial._trial_id in silent:  # noqa: SLF001
+        gone = worker is None or is_gone(worker)
+        frozen = trial._trial_id in (lasting if worker and is_here(worker) else silent)  # noqa: SLF001
+        if cut_off or gone or frozen:
             # Its own worker, which needs no claim for that, may end it between our look and this.
             with contextlib.suppress(UpdateFinishedTrialError):
-                _close(study, trial, cut_off=cut_off)
+                close(study, trial, cut_off=cut_off)
 
 
-def _close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
-    """Close a trial as its record says, as failed without one."""
+def close(study: optuna.Study, trial: FrozenTrial, *, cut_off: bool) -> None:
+    """Close a trial as its record says, as failed without one.
+
+    Parameters
+    ----------
+    cut_off
+        Whether its worker was not lost, and only left it.
+    """
     if cut_off:
         study._storage.set_trial_user_attr(trial._trial_id, STOPPED, value=True)  # noqa: SLF001 - as in `take`
     record = trial.user_attrs.get(RECORD, {})

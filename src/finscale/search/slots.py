@@ -82,6 +82,11 @@ def is_finished(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and RECORD in trial.user_attrs
 
 
+def finished_slots(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the slots whose trial ran to its end, however often it was begun."""
+    return {slot_of(trial, trials) for trial in trials if is_finished(trial)}
+
+
 def was_interrupted(trial: FrozenTrial) -> bool:
     """Return whether a trial was begun and never brought to an end."""
     return trial.state != TrialState.WAITING and RECORD not in trial.user_attrs

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -138,13 +138,20 @@ def _make_storage(place: Path | str, times: Times) -> RDBStorage:
     ):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return RDBStorage(
-            f"sqlite:///{place}" if on_file else str(place),
+            _url_of(place) if isinstance(place, Path) else str(place),
             engine_kwargs=(
                 {"connect_args": {"timeout": 60}} if on_file else {"pool_pre_ping": True}
             ),
             heartbeat_interval=times.heartbeat_s,
             grace_period=times.grace_s,
         )
+
+
+def _url_of(file: Path) -> str:
+    """Return the URL of a SQLite file, whatever its path holds."""
+    url = URL.create("sqlite", database=str(file)).render_as_string()
+    # Optuna formats it, to put its version in; not every SQLAlchemy has quoted these.
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 @contextlib.contextmanager

@@ -28,13 +28,15 @@ from finscale.search.slots import (
     RECORD,
     REPEATS,
     SLOT,
-    STOPPED,
+    finished_slots,
     is_finished,
     next_slot,
     repeat_attributes,
+    slot_of,
     was_interrupted,
 )
 from finscale.search.space import central_recipe, forced_parameters, suggest
+from finscale.search.storage import STORAGE_ERRORS
 from finscale.seeds import derive_seed
 from finscale.training.recipe import Recipe
 
@@ -76,6 +78,7 @@ class Search:
         self._on_finished = on_finished
         self._study = open_search(run, storage)
         self._objective: Objective | None = None
+        self._silences = leases.Silences()
         with self._claiming():
             _restore(run, self._study, recorded)
         self.publish()
@@ -102,12 +105,17 @@ class Search:
         """
         if self._run.should_stop():
             raise StopRequestedError("stopped on request")
+        if self._objective is None:
+            with self._claiming():
+                nothing = self._look()
+            if nothing:
+                return nothing
+            # Before a trial is taken: an experiment that cannot begin uses up none of its retries.
+            self._objective = Objective(self._run)
         with self._claiming():
-            claimed = self._claim()
+            claimed = self._look() or self._claim()
         if isinstance(claimed, str):
             return claimed
-        if self._objective is None:
-            self._objective = Objective(self._run)
         with leases.alive(claimed, self._storage):
             self._train(claimed, self._objective)
         return "trial"
@@ -115,17 +123,20 @@ class Search:
     def _claiming(self) -> contextlib.AbstractContextManager[None]:
         return leases.claiming(self._storage, self._claims, self._study.study_name)
 
-    def _claim(self) -> optuna.Trial | Literal["busy", "done"]:
-        leases.close_lost(self._study, self._storage, self._run.worker)
+    def _look(self) -> Literal["busy", "done"] | None:
+        """Bring back what was interrupted, and say why there is nothing to run, if there is not."""
+        leases.close_lost(self._study, self._storage, self._run.worker, self._silences)
         _repeat_interrupted(self._study)
         trials = self._study.get_trials(deepcopy=False)
-        n_done = sum(map(is_finished, trials))
-        n_running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        done = finished_slots(trials)
+        running = {slot_of(one, trials) for one in trials if one.state == TrialState.RUNNING}
         n_trials = self._run.study.search.n_trials
-        if n_done >= n_trials:
+        if len(done) >= n_trials:
             return "done"
-        if n_done + n_running >= n_trials:
-            return "busy"
+        return "busy" if len(done | running) >= n_trials else None
+
+    def _claim(self) -> optuna.Trial | Literal["busy"]:
+        trials = self._study.get_trials(deepcopy=False)
         if not any(trial.state == TrialState.WAITING for trial in trials):
             _enqueue_next(self._run, self._study, trials)
         with warnings.catch_warnings():
@@ -144,9 +155,12 @@ class Search:
                 self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
             except TRIAL_FAILURES:
                 self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-            except (StopRequestedError, KeyboardInterrupt):
-                trial.set_user_attr(STOPPED, value=True)
-                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            except (optuna.exceptions.UpdateFinishedTrialError, *STORAGE_ERRORS):
+                raise  # there is nothing to be written about the trial any more, or nowhere
+            except (Exception, KeyboardInterrupt):
+                # Stopped, or ended by what is no fault of the trial: its worker was not lost.
+                with contextlib.suppress(*STORAGE_ERRORS):
+                    self._leave(trial)
                 raise
             else:
                 self._study.tell(trial, value, skip_if_finished=True)
@@ -159,6 +173,14 @@ class Search:
         finished = self._study.get_trials(deepcopy=False)[trial.number]
         if is_finished(finished):
             self._on_finished(_record(finished))
+
+    def _leave(self, trial: optuna.Trial) -> None:
+        """Close a trial that an error or a request to stop ended, as its record says if it has one.
+
+        A third request may come while the record is being stored.
+        """
+        left = self._study.get_trials(deepcopy=False)[trial.number]
+        leases.close(self._study, left, cut_off=RECORD not in left.user_attrs)
 
 
 def open_search(run: ExperimentRun, storage: BaseStorage) -> optuna.Study:
@@ -183,15 +205,25 @@ def _record(trial: FrozenTrial) -> TrialRecord:
 
 
 def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRecord]) -> None:
-    """Put trials of the ledger that the storage has lost back into it, in their slots."""
+    """Put trials of the ledger that the storage has lost back into it, in their slots.
+
+    The storage may be an older copy of itself, in which they had only been begun; or an
+    interruption may have closed them otherwise than their records say.
+    """
     trials = study.get_trials(deepcopy=False)
-    known = {_record(trial).trial for trial in trials if RECORD in trial.user_attrs}
     states = {
         "complete": TrialState.COMPLETE,
         "pruned": TrialState.PRUNED,
         "failed": TrialState.FAIL,
     }
-    for record in sorted(recorded, key=lambda one: one.trial):
+    stored = [(one, _record(one)) for one in trials if RECORD in one.user_attrs]
+    known = {
+        record.trial
+        for trial, record in stored
+        if trial.state in {states[record.state], TrialState.RUNNING}
+    }
+    by_slot = {record.trial: record for record in (*(one for _, one in stored), *recorded)}
+    for _, record in sorted(by_slot.items()):
         if record.trial in known:
             continue
         architecture = Architecture.parse(record.architecture)
@@ -214,6 +246,11 @@ def _restore(run: ExperimentRun, study: optuna.Study, recorded: Sequence[TrialRe
                 intermediate_values=_reported(run, record),
             )
         )
+    trials = study.get_trials(deepcopy=False)
+    done = finished_slots(trials)
+    for trial in trials:
+        if trial.state == TrialState.WAITING and slot_of(trial, trials) in done:
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
 
 
 def _reported(run: ExperimentRun, record: TrialRecord) -> dict[int, float]:
@@ -230,12 +267,14 @@ def _repeat_interrupted(study: optuna.Study) -> None:
     """Bring trials that ended without a record back: the caller holds the claim lock.
 
     One whose record was stored, but which was never closed as that record says, has its end
-    already; the others are enqueued once more.
+    already, and so has a slot that another trial has finished; the others are enqueued once more.
     """
     trials = study.get_trials(deepcopy=False)
+    done = finished_slots(trials)
     repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
     for trial in trials:
-        if was_interrupted(trial) and trial.state.is_finished() and trial.number not in repeated:
+        ended = was_interrupted(trial) and trial.state.is_finished()
+        if ended and trial.number not in repeated and slot_of(trial, trials) not in done:
             attributes = repeat_attributes(trial, trials)
             study.enqueue_trial(_parameters(trial), user_attrs=attributes)
 
