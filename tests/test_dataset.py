@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from finscale.dataset import market as market_module
 from finscale.dataset.cell import (
     Cell,
     CellData,
@@ -35,6 +36,7 @@ from finscale.study_data import BundledData, CatalogData, FileData, Layout, Repa
 from finscale.study_file import parse_study
 from finscale.study_rows import DataSize
 from finscale.tasks import get_task, label_rows
+from strategies import make_bars, to_frame
 from tiny import tiny_settings, tiny_study
 
 STUDY = tiny_study()
@@ -288,6 +290,56 @@ BOTH = DataSize(n_symbols=2)
 @pytest.fixture(scope="module")
 def panel() -> Market:
     return load_market(PANEL)
+
+
+OWN = """
+import numpy as np
+from finscale import feature
+
+@feature(family="f", meaning="m", formula="f", reference="r", inputs=["close", "volume"],
+         lookback_bars=0)
+def own(bars):
+    {body}
+"""
+
+
+def own_study(tmp_path: Path, body: str, data: dict[str, object]) -> Study:
+    path = tmp_path / "own.py"
+    path.write_text(OWN.format(body=body))
+    return tiny_study({"data": data, "features": {"modules": [str(path)], "extra": ["own"]}})
+
+
+def test_a_feature_of_ones_own_is_proved_on_every_symbol(tmp_path: Path) -> None:
+    # It looks ahead where a symbol has volume, and the first may have none.
+    frames = [to_frame(make_bars(600, seed=n), symbol) for n, symbol in enumerate("ABC")]
+    frames[0] = frames[0].with_columns(volume=pl.lit(0.0))
+    frames[2] = frames[2].with_columns(volume=pl.lit(0.0))
+    pl.concat(frames).write_csv(tmp_path / "abc.csv")
+    body = "return np.append(bars.close[1:], 1) / bars.close * (bars.volume > 0)"
+    data = {"source": "file", "path": str(tmp_path / "abc.csv")}
+    with pytest.raises(FeatureError, match=r"^B: feature own looks ahead: its value on "):
+        load_market(own_study(tmp_path, body, data))
+    load_market(own_study(tmp_path, "return bars.close / bars.close * (bars.volume > 0)", data))
+
+
+def test_a_feature_of_ones_own_is_proved_on_a_sample_of_a_large_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"source": "simulated", "market": "random_walk", "n_bars": 400, "n_symbols": 25}
+    study = own_study(tmp_path, "return bars.volume / bars.close", data)
+    first_closes: list[float] = []
+    monkeypatch.setattr(
+        market_module,
+        "require_causal",
+        lambda _feature, bars, _seed: first_closes.append(bars.close[0]),
+    )
+    symbols = load_market(study).symbols
+    proved = [n for n, one in enumerate(symbols) if one.bars.close[0] in first_closes]
+    assert len(proved) == 20
+    assert (proved[0], proved[-1]) == (0, 24)
+    once = list(first_closes)
+    load_market(study)
+    assert first_closes == once * 2
 
 
 def panel_cell(panel: Market, size: DataSize = BOTH, **windows: str) -> CellData:
