@@ -575,6 +575,22 @@ def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
     assert nasdaq.loaded.warnings == ()
 
 
+def test_prices_adjusted_by_the_source_are_not_as_given(tmp_path: Path) -> None:
+    bars = to_frame(make_bars(400), "A").with_columns(dividends=pl.lit(0.0))
+    loaded = []
+    for name, drop in (("a", ["symbol"]), ("b", ["symbol", "dividends"])):
+        bars.drop(drop).write_csv(tmp_path / f"{name}.csv")
+        loaded += load_bars(FileData(source="file", path=tmp_path / f"{name}.csv", calendar=None))
+    catalog = Catalog(tmp_path)
+    for one in loaded:
+        name = bars_name(one.symbol)
+        catalog.register(name, one.bars, source="a test", provenance=one.provenance)
+    data = CatalogData(source="catalog", catalog=tmp_path, symbols=("a", "b"))
+    (a, _), (b, _) = load_series(data).symbols
+    assert [one.message for one in a.warnings] == ["prices are adjusted, and those of b are not"]
+    assert b.warnings == ()
+
+
 def test_features_that_are_clipped_on_many_rows_are_named(data: CellData) -> None:
     scaled_TF = data.scaled_TF.copy()
     test = data.split.test

@@ -15,6 +15,7 @@ from finscale.market.sources.file import load_file
     ("name", "layout"),
     [
         ("yahoo.csv", "yahoo"),
+        ("yahoo_footnotes.csv", "yahoo"),
         ("yahoo_without_adj_close.csv", "plain"),
         ("yahoo_actions.csv", "yahoo"),
         ("yfinance.csv", "yfinance"),

@@ -174,7 +174,7 @@ def _with_mixed_prices_named(
 
 
 def _is_adjusted(one: SymbolBars) -> bool:
-    return one.provenance.get("prices") == "adjusted"
+    return one.provenance.get("prices") in {"adjusted", "adjusted_by_source"}
 
 
 def pin_versions(study: Study) -> Study:
