@@ -40,9 +40,11 @@ def read_table(path: Path) -> tuple[RawTable, str]:
     try:
         content = path.read_bytes()
         raw = _read_parquet(content) if suffix == ".parquet" else _read_csv(path, content)
-    except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, csv.Error) as error:
         kind = "PARQUET" if suffix == ".parquet" else "CSV"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, pl.exceptions.PanicException):
+            reason = "its bytes contradict each other"
         raise DataError(f"{path}: damaged or not {kind} ({reason})") from error
     return raw, hash_bytes(content)
 
