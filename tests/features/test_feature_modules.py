@@ -171,6 +171,25 @@ LEAVING = source("good") + "import sys\nsys.exit(3)\n"
             ": registers no feature; decorate a function with finscale.features.registry.feature",
         ),
         ("", ": registers no feature; "),
+        (
+            source("mine", lookback=-1),
+            ", line 7: feature 'mine', lookback_bars: got -1; give a whole number of bars, 0 or",
+        ),
+        (
+            source("mine").replace("lookback_bars=0", "lookback_bars=1.5"),
+            ", line 7: feature 'mine', lookback_bars: got 1.5; give a whole number of bars, 0 or",
+        ),
+        (
+            source("mine").replace("lookback_bars=0", "lookback_bars=lambda: '3'"),
+            ", line 7: feature 'mine', lookback_bars: got '3'; give a whole number of bars, 0 or",
+        ),
+        (
+            source("Mine"),
+            (
+                ", line 7: feature 'Mine': write its name in lower case letters, digits and '_', a "
+                "letter first"
+            ),
+        ),
     ],
 )
 def test_a_faulty_file_is_refused_and_leaves_no_trace(

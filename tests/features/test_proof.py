@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -295,6 +296,14 @@ def test_chance_is_found() -> None:
             ),
         ),
         (lambda bars: ["a"] * len(bars), "fails on 1500 bars from "),
+        (
+            lambda _bars: sys.exit("two\nlines"),
+            f"fails on 1500 bars from {WORLD.date[0]}: SystemExit: two lines; correct its function",
+        ),
+        (
+            lambda _bars: sys.exit(),
+            f"fails on 1500 bars from {WORLD.date[0]}: SystemExit; correct its function",
+        ),
         # Written for long histories only.
         (lambda bars: bars.close / bars.close[5], "fails on 1 bars from "),
     ],

@@ -112,10 +112,11 @@ def feature_values(feature: Feature, bars: OHLCV) -> FloatArray:
         values = np.asarray(feature.function(bars), dtype=np.float64)
     except FeatureError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
         raise FeatureError(
-            f"feature {feature.name} fails on {len(bars)} bars from {bars.date[0]}: "
-            f"{type(error).__name__}: {error}; correct its function"
+            f"feature {feature.name} fails on {len(bars)} bars from {bars.date[0]}: {reason}; "
+            "correct its function"
         ) from error
     if values.shape != (len(bars),):
         raise FeatureError(
