@@ -28,6 +28,7 @@ FAULTS = {
         ": row 2 (2024-01-03): volume is '103.585.900'; write it without separators (103585900)"
     ),
     "empty.csv": ": damaged or not CSV (empty CSV)",
+    "first_date_missing.csv": ": row 1: date is missing; fill it in or drop the row",
     "future.csv": (
         ": row 6 (2042-01-09): date is after today (2024-12-31); "
         "correct it or drop the row (--repair drop_future)"
@@ -66,6 +67,7 @@ FAULTS = {
     "negative_volume.csv": (
         ": row 3 (2024-01-04): volume is negative; correct it; use 0 where none was traded"
     ),
+    "no_dates.csv": ": row 1: date is missing (and 5 more rows); fill it in or drop the row",
     "not_a_date.csv": (
         ": row 4: date is '2024-02-30'; correct it; the dates of this file are read as %Y-%m-%d"
     ),

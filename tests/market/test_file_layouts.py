@@ -25,6 +25,8 @@ from finscale.market.sources.file import load_file
         ("semicolon.csv", "plain"),
         ("tabs.tsv", "plain"),
         ("byte_order_mark.csv", "plain"),
+        ("macintosh.csv", "plain"),
+        ("empty_first_line.csv", "plain"),
         ("unnamed_index.csv", "plain"),
         ("row_numbers.csv", "plain"),
     ],

@@ -143,7 +143,8 @@ class _Cells:
     ) -> Dates:
         """Carry what was found for the unique cells to all of them."""
         dates = dates.set((dates < _FIRST_DAY).fill_null(value=False), None)
-        found = pl.DataFrame({"text": self.unique, "date": dates, "time": times})
+        columns = [self.unique, dates.alias("date")]
+        found = pl.DataFrame(columns if times is None else [*columns, times.alias("time")])
         table = pl.DataFrame({"text": self.text}).join(
             found, on="text", how="left", maintain_order="left"
         )

@@ -309,6 +309,9 @@ def _split_levels(
     rows = [[name.strip() for name in one] for one in (first, second)]
     if len(rows[0]) != len(rows[1]) or len(rows[0]) < 2:
         return None
+    if any(_clean(row[index]) in _YAHOO["date"] for row in rows):
+        # One row of names, and a first row of cells without a date.
+        return None
     for prices, symbols in (rows, rows[::-1]):
         fields = [_clean(name) for name in prices]
         of_prices = all(one in _OF_PRICES for n, one in enumerate(fields) if n != index)
