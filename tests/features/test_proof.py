@@ -149,6 +149,21 @@ def test_a_look_back_that_is_too_short_is_found() -> None:
     )
 
 
+def test_a_built_in_feature_that_remembers_more_has_no_look_back_to_state() -> None:
+    # Where bars move by 8% a session a recursive average fades later than in the markets there are.
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(7).normal(size=1300) * 0.08))
+    volatile = make_bars(1300)
+    factor = close / volatile.close
+    prices = {name: getattr(volatile, name) * factor for name in PRICES}
+    volatile = dataclasses.replace(volatile, **prices)
+    line = only(prove(REGISTRY["rsi_14"], volatile, (600,), np.random.default_rng(0)))
+    assert line.startswith("feature rsi_14 remembers more than its look-back of ")
+    assert line.endswith(
+        " are cut off; on bars as volatile as these an average fades later than its look-back "
+        "says: do without the feature, or take it as it is"
+    )
+
+
 def test_a_memory_that_a_single_row_has_is_found() -> None:
     def remembering(bars: OHLCV) -> FloatArray:
         values = bars.close / bars.open

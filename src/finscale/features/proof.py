@@ -19,6 +19,7 @@ from finscale.features.build import feature_values, first_usable_row
 from finscale.features.causality import find_look_ahead, same_bits
 from finscale.features.modules import execute_anew
 from finscale.features.registry import Feature
+from finscale.features.tiers import TIERS
 from finscale.market.bars import OHLCV, PRICES, FloatArray
 from finscale.seeds import derive_seed
 
@@ -252,9 +253,19 @@ def _find_wider_window(feature: Feature, bars: OHLCV, values: FloatArray, first:
         return (
             f"feature {feature.name} remembers more than its look-back of {feature.lookback_bars} "
             f"bars: its value on {bars.date[row]} goes from {values[row]:.6g} to {alone:.6g} when "
-            f"the bars before {bars.date[begin]} are cut off; state a longer look-back"
+            f"the bars before {bars.date[begin]} are cut off; {_longer_memory_fix(feature)}"
         )
     return None
+
+
+def _longer_memory_fix(feature: Feature) -> str:
+    """Say what can be done about a memory that is longer than the look-back."""
+    if not any(feature.name in names for names in TIERS.values()):
+        return "state a longer look-back"
+    return (
+        "on bars as volatile as these an average fades later than its look-back says: do without "
+        "the feature, or take it as it is"
+    )
 
 
 def _find_undeclared(
