@@ -548,6 +548,23 @@ def test_what_can_be_done_about_a_file_is_named_as_the_study_writes_it(tmp_path:
     assert zero.fix.endswith("drop the rows (data.repairs drop_zero_volume)")
 
 
+def test_a_series_of_a_file_that_ends_too_early_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    load_bundled("SP500").bars.head(300).write_csv(path)
+    series = {"name": "mine", "kind": "price", "source": "file", "path": path}
+    with pytest.raises(DataError) as caught:
+        load_series(BundledData.model_validate({"context": [series]}))
+    assert str(caught.value).startswith(
+        f"{path} for SP500: context mine: on 2000-03-20 its newest value is that of 2000-03-10, "
+    )
+
+
+def test_a_version_of_a_symbol_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    data = CatalogData(source="catalog", catalog=tmp_path, symbols=("A",), versions={"B": 1})
+    with pytest.raises(StudyError, match=r"^data\.versions: B is not among data\.symbols$"):
+        load_bars(data)
+
+
 def test_settings_of_files_are_those_that_files_can_have() -> None:
     assert set(get_args(Layout)) == {"auto", *LAYOUTS}
     assert get_args(RepairName) == tuple(REPAIRS)
