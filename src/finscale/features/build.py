@@ -109,7 +109,9 @@ def feature_values(feature: Feature, bars: OHLCV) -> FloatArray:
         If the function raises, or gives anything else.
     """
     try:
-        values = np.asarray(feature.function(bars), dtype=np.float64)
+        # What is not finite is refused where it counts, and before the look-back nothing does.
+        with np.errstate(all="ignore"):
+            values = np.asarray(feature.function(bars), dtype=np.float64)
     except FeatureError:
         raise
     except (Exception, SystemExit) as error:
