@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from finscale.dataset import market as market_module
 from finscale.dataset.cell import (
     Cell,
     CellData,
@@ -35,6 +36,7 @@ from finscale.study_data import BundledData, CatalogData, FileData, Layout, Repa
 from finscale.study_file import parse_study
 from finscale.study_rows import DataSize
 from finscale.tasks import get_task, label_rows
+from strategies import make_bars, to_frame
 from tiny import tiny_settings, tiny_study
 
 STUDY = tiny_study()
@@ -290,6 +292,56 @@ def panel() -> Market:
     return load_market(PANEL)
 
 
+OWN = """
+import numpy as np
+from finscale import feature
+
+@feature(family="f", meaning="m", formula="f", reference="r", inputs=["close", "volume"],
+         lookback_bars=0)
+def own(bars):
+    {body}
+"""
+
+
+def own_study(tmp_path: Path, body: str, data: dict[str, object]) -> Study:
+    path = tmp_path / "own.py"
+    path.write_text(OWN.format(body=body))
+    return tiny_study({"data": data, "features": {"modules": [str(path)], "extra": ["own"]}})
+
+
+def test_a_feature_of_ones_own_is_proved_on_every_symbol(tmp_path: Path) -> None:
+    # It looks ahead where a symbol has volume, and the first may have none.
+    frames = [to_frame(make_bars(600, seed=n), symbol) for n, symbol in enumerate("ABC")]
+    frames[0] = frames[0].with_columns(volume=pl.lit(0.0))
+    frames[2] = frames[2].with_columns(volume=pl.lit(0.0))
+    pl.concat(frames).write_csv(tmp_path / "abc.csv")
+    body = "return np.append(bars.close[1:], 1) / bars.close * (bars.volume > 0)"
+    data = {"source": "file", "path": str(tmp_path / "abc.csv")}
+    with pytest.raises(FeatureError, match=r"^B: feature own looks ahead: its value on "):
+        load_market(own_study(tmp_path, body, data))
+    load_market(own_study(tmp_path, "return bars.close / bars.close * (bars.volume > 0)", data))
+
+
+def test_a_feature_of_ones_own_is_proved_on_a_sample_of_a_large_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"source": "simulated", "market": "random_walk", "n_bars": 400, "n_symbols": 25}
+    study = own_study(tmp_path, "return bars.volume / bars.close", data)
+    first_closes: list[float] = []
+    monkeypatch.setattr(
+        market_module,
+        "require_causal",
+        lambda _feature, bars, _seed: first_closes.append(bars.close[0]),
+    )
+    symbols = load_market(study).symbols
+    proved = [n for n, one in enumerate(symbols) if one.bars.close[0] in first_closes]
+    assert len(proved) == 20
+    assert (proved[0], proved[-1]) == (0, 24)
+    once = list(first_closes)
+    load_market(study)
+    assert first_closes == once * 2
+
+
 def panel_cell(panel: Market, size: DataSize = BOTH, **windows: str) -> CellData:
     study = PANEL.model_copy(update={"windows": PANEL.windows.model_copy(update=windows)})
     return prepare_cell(study, panel, Cell(1, "threshold_1pct", size))
@@ -496,6 +548,23 @@ def test_what_can_be_done_about_a_file_is_named_as_the_study_writes_it(tmp_path:
     assert zero.fix.endswith("drop the rows (data.repairs drop_zero_volume)")
 
 
+def test_a_series_of_a_file_that_ends_too_early_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    load_bundled("SP500").bars.head(300).write_csv(path)
+    series = {"name": "mine", "kind": "price", "source": "file", "path": path}
+    with pytest.raises(DataError) as caught:
+        load_series(BundledData.model_validate({"context": [series]}))
+    assert str(caught.value).startswith(
+        f"{path} for SP500: context mine: on 2000-03-20 its newest value is that of 2000-03-10, "
+    )
+
+
+def test_a_version_of_a_symbol_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    data = CatalogData(source="catalog", catalog=tmp_path, symbols=("A",), versions={"B": 1})
+    with pytest.raises(StudyError, match=r"^data\.versions: B is not among data\.symbols$"):
+        load_bars(data)
+
+
 def test_settings_of_files_are_those_that_files_can_have() -> None:
     assert set(get_args(Layout)) == {"auto", *LAYOUTS}
     assert get_args(RepairName) == tuple(REPAIRS)
@@ -521,6 +590,22 @@ def test_a_panel_of_raw_and_adjusted_prices_is_named(tmp_path: Path) -> None:
         "prices are adjusted, and those of NASDAQ are not"
     ]
     assert nasdaq.loaded.warnings == ()
+
+
+def test_prices_adjusted_by_the_source_are_not_as_given(tmp_path: Path) -> None:
+    bars = to_frame(make_bars(400), "A").with_columns(dividends=pl.lit(0.0))
+    loaded = []
+    for name, drop in (("a", ["symbol"]), ("b", ["symbol", "dividends"])):
+        bars.drop(drop).write_csv(tmp_path / f"{name}.csv")
+        loaded += load_bars(FileData(source="file", path=tmp_path / f"{name}.csv", calendar=None))
+    catalog = Catalog(tmp_path)
+    for one in loaded:
+        name = bars_name(one.symbol)
+        catalog.register(name, one.bars, source="a test", provenance=one.provenance)
+    data = CatalogData(source="catalog", catalog=tmp_path, symbols=("a", "b"))
+    (a, _), (b, _) = load_series(data).symbols
+    assert [one.message for one in a.warnings] == ["prices are adjusted, and those of b are not"]
+    assert b.warnings == ()
 
 
 def test_features_that_are_clipped_on_many_rows_are_named(data: CellData) -> None:

@@ -49,7 +49,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "missing data file": (
         {"data": {"source": "file", "path": "no.csv"}},
-        "no.csv: no such file; check data.path",
+        "no.csv: no such file; give the path of a .csv or .parquet file",
     ),
     "device that is not there": (
         {"machine.device": "mps"},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from finscale.market.sources.retry import Patience, Retrying
 from yahoo_stand_in import NOW, SESSIONS, StandIn, stand_in_for_yahoo, yahoo_table
 
 TABLE = yahoo_table()
+# Without what tells of prices that Yahoo or yfinance has adjusted.
+AS_TRADED = TABLE.drop("Adj Close", "Dividends", "Stock Splits")
 FIRST, LAST = SESSIONS[0], SESSIONS[-1]
 NAME = "SPY.OHLCV.daily"
 
@@ -172,8 +175,13 @@ def test_history_that_changed_is_said(finscale: CommandLine, tmp_path: Path) -> 
     write(tmp_path / "SPY.csv", TABLE[:610])
     assert finscale("data", "import", "SPY.csv").out.splitlines()[:2] == [
         f"{NAME} version 1: unchanged, 610 rows, {FIRST} to {SESSIONS[609]}",
-        "  the same as this older version; version 2 is the latest",
+        (
+            "  the same as this older version; version 2 is the latest, which studies read; to "
+            "read this one set data.versions: {SPY: 1}"
+        ),
     ]
+    [again] = document(finscale("data", "import", "SPY.csv", "--json").out)
+    assert (again["status"], again["version"], again["latest_version"]) == ("unchanged", 1, 2)
 
 
 def test_revisions_are_in_the_document(finscale: CommandLine, tmp_path: Path) -> None:
@@ -231,6 +239,51 @@ def test_of_a_file_with_one_bad_symbol_nothing_is_registered(
     fault = fault_of(finscale("data", "import", "panel.csv"))
     assert fault.startswith("data set 'a/b.OHLCV.daily': holds '/'; names are like SPY.OHLCV.daily")
     assert catalog.entries() == []
+
+
+def test_of_a_file_whose_symbols_clash_nothing_is_registered(
+    finscale: CommandLine, tmp_path: Path, catalog: Catalog
+) -> None:
+    def panel(*symbols: str) -> None:
+        frames = [TABLE.with_columns(Symbol=pl.lit(one)) for one in symbols]
+        write(tmp_path / "panel.csv", pl.concat(frames))
+
+    panel("AAA", "Spy", "SPY")
+    assert fault_of(finscale("data", "import", "panel.csv")) == (
+        "panel.csv: symbols Spy and SPY differ by case only; write them otherwise in the file, or "
+        "take one of them with --symbol"
+    )
+    assert catalog.entries() == []
+    write(tmp_path / "SPY.csv")
+    finscale("data", "import", "SPY.csv")
+    panel("AAA", "spy")
+    assert fault_of(finscale("data", "import", "panel.csv")) == (
+        "data: spy.OHLCV.daily is there as SPY.OHLCV.daily; write it the same way"
+    )
+    assert [one.symbol for one in catalog.entries()] == ["SPY"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_was_registered_before_a_fault_is_said(
+    finscale: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    frames = [TABLE.with_columns(Symbol=pl.lit(one)) for one in ("AAA", "BBB")]
+    write(tmp_path / "panel.csv", pl.concat(frames))
+    real = Catalog.register
+
+    def full(catalog: Catalog, name: str, *rest: Any, **options: Any) -> Any:
+        if name.startswith("BBB"):
+            raise OSError(errno.ENOSPC, "No space left on device", "data/raw/x")
+        return real(catalog, name, *rest, **options)
+
+    monkeypatch.setattr(Catalog, "register", full)
+    finished = finscale("data", "import", "panel.csv", *options)
+    assert finished.code == 2
+    assert finished.err.startswith("finscale: data/raw/x: No space left on device; make room")
+    if options:
+        assert [one["name"] for one in document(finished.out)] == ["AAA.OHLCV.daily"]
+    else:
+        assert finished.out.startswith("AAA.OHLCV.daily version 1: registered, 625 rows")
 
 
 def test_one_bad_file_of_several_keeps_nobody_else_out(
@@ -302,6 +355,17 @@ def test_check_shows_all_findings_and_registers_nothing(
     assert one["findings"][0]["rows"] == [4, 10]
 
 
+def test_check_of_what_is_no_file(finscale: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "some.csv").mkdir()
+    assert fault_of(finscale("data", "check", "some.csv")) == (
+        "some.csv: a directory; give a .csv or .parquet file in it"
+    )
+    for name in ("none.csv", "none"):
+        assert fault_of(finscale("data", "check", name)) == (
+            f"{name}: no such file; give the path of a .csv or .parquet file"
+        )
+
+
 def test_check_of_a_file_that_is_only_odd(finscale: CommandLine, spy: Path) -> None:
     finished = finscale("data", "check", spy)
     assert (finished.code, finished.err) == (0, "")
@@ -309,7 +373,7 @@ def test_check_of_a_file_that_is_only_odd(finscale: CommandLine, spy: Path) -> N
 
 
 def test_check_of_a_file_in_order(finscale: CommandLine, tmp_path: Path) -> None:
-    plain = TABLE.drop("Adj Close")
+    plain = AS_TRADED
     write(tmp_path / "SPY.csv", plain)
     finished = finscale("data", "check", "SPY.csv")
     assert finished.out.splitlines() == [
@@ -320,10 +384,8 @@ def test_check_of_a_file_in_order(finscale: CommandLine, tmp_path: Path) -> None
 
 FUTURE = pl.concat(
     [
-        TABLE.drop("Adj Close"),
-        TABLE.drop("Adj Close")[:3].with_columns(
-            Date=pl.Series([dt.date(2990, 1, day) for day in (1, 2, 3)])
-        ),
+        AS_TRADED,
+        AS_TRADED[:3].with_columns(Date=pl.Series([dt.date(2990, 1, day) for day in (1, 2, 3)])),
     ]
 )
 
@@ -394,7 +456,7 @@ def test_a_symbol_for_several_files_is_refused(
 def test_a_file_without_volume_is_registered(
     finscale: CommandLine, tmp_path: Path, catalog: Catalog
 ) -> None:
-    write(tmp_path / "VIX.csv", TABLE.drop("Adj Close", "Volume"))
+    write(tmp_path / "VIX.csv", AS_TRADED.drop("Volume"))
     assert finscale("data", "import", "VIX.csv").code == 0
     [entry] = catalog.entries()
     assert [one.kind for one in entry.warnings] == ["no_volume"]
@@ -513,6 +575,15 @@ def test_verify_of_what_is_in_order(finscale: CommandLine, spy: Path) -> None:
     assert document(finscale("data", "verify", "--json").out) == []
 
 
+def test_verify_of_what_is_no_catalogue(finscale: CommandLine, spy: Path) -> None:
+    assert fault_of(finscale("data", "verify", "--catalog", "none")) == (
+        "none: no such directory; give that of a catalogue (--catalog)"
+    )
+    assert fault_of(finscale("data", "verify", "--catalog", "SPY.csv")) == (
+        "SPY.csv: a file, not a directory; give that of a catalogue (--catalog)"
+    )
+
+
 def test_verify_of_damage(finscale: CommandLine, tmp_path: Path, catalog: Catalog) -> None:
     for name in ("SPY", "QQQ", "DIA"):
         finscale("data", "import", write(tmp_path / f"{name}.csv"))
@@ -525,7 +596,10 @@ def test_verify_of_damage(finscale: CommandLine, tmp_path: Path, catalog: Catalo
     finished = finscale("data", "verify")
     assert finished.code == 2
     assert finished.err == "finscale: data: 4 problems, see above; nothing was changed\n"
-    again = "restore it from a backup, or import or download the data again (as the next version)"
+    again = (
+        "restore it from a backup, or import or download the data again (as the next version) and "
+        "delete v0001.*"
+    )
     lines = finished.out.splitlines()
     assert lines[0] == (
         "DIA.OHLCV.daily version 1: missing_file: data/raw/DIA.OHLCV.daily/v0001.parquet: cannot "

@@ -123,6 +123,23 @@ def test_coarser_bars_have_a_name_of_their_own(finscale: CommandLine, catalog: C
     assert "unknown time scale 'hourly'" in unknown.err
 
 
+def test_a_context_series_that_is_no_volatility_by_its_size_is_warned_of(
+    finscale: CommandLine, catalog: Catalog
+) -> None:
+    bars = to_frame(make_bars(400), "DJI")
+    prices = ("open", "high", "low", "close")
+    bars = bars.with_columns(pl.col(one) * 1000 / bars["close"].max() for one in prices)
+    catalog.register("DJI.OHLCV.daily", bars, source="a test", provenance={})
+    finished = finscale("features", "build", "SPY", "--context", "dji=DJI.OHLCV.daily")
+    assert finished.code == 0
+    assert finished.err == (
+        "warning: --context dji=DJI.OHLCV.daily: read as a volatility index in percent a year, and "
+        "closes at up to 1,000; if it is a price write dji=DJI.OHLCV.daily:price\n"
+    )
+    again = finscale("features", "build", "SPY", "--context", "dji=DJI.OHLCV.daily:price")
+    assert (again.code, again.err) == (0, "")
+
+
 def test_features_of_a_context_series_are_added(finscale: CommandLine, catalog: Catalog) -> None:
     finished = finscale("features", "build", "SPY", "--context", "VIX=VIX.OHLCV.daily")
     assert finished.code == 0, finished

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import CommandLine, fault_of
 
@@ -13,7 +14,8 @@ from strategies import make_bars, to_frame
 SOUND = """\
 from finscale.features.registry import feature
 
-@feature(family="mine", meaning="m", formula="f", reference="r", inputs=["close"], lookback_bars=1)
+@feature(family="mine", meaning="m", formula="f", reference="r", inputs=["open", "close"],
+         lookback_bars=1)
 def my_body(bars):
     return bars.close / bars.open
 
@@ -66,6 +68,32 @@ def test_features_of_ones_own_on_bars_of_ones_own(
     assert warning.startswith("warning: feature my_level depends on the unit of the price: on ")
     assert summary.startswith("2 features pass on mine.csv (400 bars, ")
     assert summary.endswith("; warnings: 1, see above")
+
+
+def test_a_feature_that_reads_a_file_is_warned_about(
+    finscale: CommandLine, data: Path, tmp_path: Path
+) -> None:
+    world = make_bars(400, seed=3)
+    np.save(tmp_path / "next.npy", np.append(world.close[1:] / world.close[:-1], 1.0))
+    text = (
+        SOUND.partition("\n\n@")[0]
+        + f"""
+import numpy as np
+table = dict(zip(np.array({[str(one) for one in world.date]}, 'datetime64[D]'),
+                 np.load({str(tmp_path / "next.npy")!r})))
+
+@feature(family="mine", meaning="m", formula="f", reference="r", inputs=["close", "date"],
+         lookback_bars=0)
+def my_table(bars):
+    return np.array([table.get(one, 1.0) for one in bars.date])
+"""
+    )
+    finished = finscale("features", "check", data, "--module", write(tmp_path / "mine.py", text))
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.splitlines()[0] == (
+        "warning: feature my_table declares close, and no value follows it on these bars; leave "
+        "out what it does not read, and let it read nothing but its bars"
+    )
 
 
 def test_a_feature_that_looks_ahead_fails(

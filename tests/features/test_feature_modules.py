@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from finscale.errors import FeatureError
-from finscale.features.modules import load_feature_modules
+from finscale.features.modules import execute_anew, load_feature_modules
 from finscale.features.registry import REGISTRY
 from strategies import make_bars
 
@@ -61,6 +61,41 @@ def test_the_same_content_is_executed_once(tmp_path: Path) -> None:
     assert load_feature_modules([copy, path]) == {copy: ("mine",), path: ("mine",)}
     assert REGISTRY["mine"] is kept
     assert (tmp_path / "count").read_text() == "x"
+
+
+def test_a_file_that_is_executed_anew_leaves_what_is_registered(tmp_path: Path) -> None:
+    path = write(tmp_path / "my.py", source("mine", "other"))
+    load_feature_modules([path])
+    before, modules = dict(REGISTRY), dict(sys.modules)
+    # What was executed counts, not what the file holds by now.
+    path.unlink()
+    anew = execute_anew(REGISTRY["other"])
+    assert anew is not None
+    assert (anew.name, anew.function is REGISTRY["other"].function) == ("other", False)
+    assert before == REGISTRY
+    assert all(REGISTRY[name] is one for name, one in before.items())
+    assert modules == sys.modules
+    assert execute_anew(REGISTRY["return_1"]) is None
+
+
+def test_a_file_that_registers_otherwise_when_executed_anew_is_refused(tmp_path: Path) -> None:
+    text = (
+        source("mine").replace("@feature", "register = feature")
+        + """
+from pathlib import Path
+seen = Path(__file__).with_suffix(".seen")
+mine.__name__ = "other" if seen.exists() else "mine"
+seen.touch()
+register(mine)
+"""
+    )
+    path = write(tmp_path / "my.py", text)
+    load_feature_modules([path])
+    with pytest.raises(FeatureError) as caught:
+        execute_anew(REGISTRY["mine"])
+    assert str(caught.value) == (
+        f"{path}: registers mine at times only; register it whenever it is executed"
+    )
 
 
 def test_content_whose_features_are_gone_is_executed_again(tmp_path: Path) -> None:
@@ -136,6 +171,25 @@ LEAVING = source("good") + "import sys\nsys.exit(3)\n"
             ": registers no feature; decorate a function with finscale.features.registry.feature",
         ),
         ("", ": registers no feature; "),
+        (
+            source("mine", lookback=-1),
+            ", line 7: feature 'mine', lookback_bars: got -1; give a whole number of bars, 0 or",
+        ),
+        (
+            source("mine").replace("lookback_bars=0", "lookback_bars=1.5"),
+            ", line 7: feature 'mine', lookback_bars: got 1.5; give a whole number of bars, 0 or",
+        ),
+        (
+            source("mine").replace("lookback_bars=0", "lookback_bars=lambda: '3'"),
+            ", line 7: feature 'mine', lookback_bars: got '3'; give a whole number of bars, 0 or",
+        ),
+        (
+            source("Mine"),
+            (
+                ", line 7: feature 'Mine': write its name in lower case letters, digits and '_', a "
+                "letter first"
+            ),
+        ),
     ],
 )
 def test_a_faulty_file_is_refused_and_leaves_no_trace(

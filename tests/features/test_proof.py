@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from finscale.errors import FeatureError
 from finscale.features.context import context_features
+from finscale.features.modules import load_feature_modules
 from finscale.features.proof import (
     _find_undeclared,
-    _other_fields,
     find_price_unit,
+    find_unused,
     prove,
     require_causal,
 )
@@ -146,6 +149,21 @@ def test_a_look_back_that_is_too_short_is_found() -> None:
     )
 
 
+def test_a_built_in_feature_that_remembers_more_has_no_look_back_to_state() -> None:
+    # Where bars move by 8% a session a recursive average fades later than in the markets there are.
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(7).normal(size=1300) * 0.08))
+    volatile = make_bars(1300)
+    factor = close / volatile.close
+    prices = {name: getattr(volatile, name) * factor for name in PRICES}
+    volatile = dataclasses.replace(volatile, **prices)
+    line = only(prove(REGISTRY["rsi_14"], volatile, (600,), np.random.default_rng(0)))
+    assert line.startswith("feature rsi_14 remembers more than its look-back of ")
+    assert line.endswith(
+        " are cut off; on bars as volatile as these an average fades later than its look-back "
+        "says: do without the feature, or take it as it is"
+    )
+
+
 def test_a_memory_that_a_single_row_has_is_found() -> None:
     def remembering(bars: OHLCV) -> FloatArray:
         values = bars.close / bars.open
@@ -209,10 +227,66 @@ def test_built_in_features_read_what_they_declare() -> None:
     for feature in REGISTRY.values():
         values = feature.function(bars)
         assert _find_undeclared(feature, bars, values, rng) is None
-        others = _other_fields(bars, rng)
-        for name in feature.inputs:
-            other = dataclasses.replace(bars, **{name: others[name]})
-            assert not np.array_equal(feature.function(other), values, equal_nan=True)
+        assert find_unused(feature, bars, rng) is None
+
+
+def test_a_declared_input_that_no_value_follows_is_found() -> None:
+    dates = np.random.default_rng(0).standard_normal(40_000)
+    table = mine(lambda bars: dates[bars.date.astype(np.int64)], inputs=("close", "high", "date"))
+    assert prove(table, WORLD, ROWS, np.random.default_rng(0)) == []
+    assert find_unused(table, WORLD, np.random.default_rng(0)) == (
+        "feature mine declares close, high, and no value follows them on these bars; leave out "
+        "what it does not read, and let it read nothing but its bars"
+    )
+
+
+KEEPING = {
+    "the mean of the first call": """
+    return bars.close / bars.open / KEPT.setdefault("mean", (bars.close / bars.open).mean())
+""",
+    "the next close of every date": """
+    for date, ratio in zip(bars.date, bars.close[1:] / bars.close[:-1]):
+        KEPT.setdefault(date, ratio)
+    return np.array([KEPT.get(date, 1.0) for date in bars.date])
+""",
+    "the longest of all calls": """
+    if len(KEPT.get("ratio", ())) < len(bars):
+        KEPT["ratio"] = bars.close / bars.close.mean()
+    return KEPT["ratio"][: len(bars)]
+""",
+    "the bars of the last call": """
+    KEPT["bars"] = bars
+    return KEPT["bars"].close / KEPT["bars"].open
+""",
+}
+
+
+@pytest.mark.parametrize("kept", KEEPING)
+def test_what_a_module_keeps_of_later_bars_is_found(tmp_path: Path, kept: str) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import numpy as np\nfrom finscale import feature\nKEPT = {}\n@feature(family='f', "
+        "meaning='m', formula='f', reference='r', inputs=['open', 'close', 'date'], "
+        f"lookback_bars=0)\ndef keeping(bars):{KEEPING[kept]}"
+    )
+    load_feature_modules([path])
+    one, before = REGISTRY["keeping"], dict(REGISTRY)
+    # As in a study, which builds its features before they are proved.
+    one.function(WORLD)
+    found = prove(one, WORLD, ROWS, np.random.default_rng(0))
+    if kept == "the bars of the last call":
+        assert found == []
+    else:
+        session = WORLD.date[0]
+        line = next(text for text in found if "keeps what it has seen" in text)
+        assert line.startswith(
+            f"feature keeping keeps what it has seen: its value on {session} goes from "
+        )
+        assert line.endswith(
+            f" when its file is executed anew and sees no bar after {session}; compute it from the "
+            "bars of each call alone"
+        )
+    assert before == REGISTRY
 
 
 def test_chance_is_found() -> None:
@@ -237,6 +311,14 @@ def test_chance_is_found() -> None:
             ),
         ),
         (lambda bars: ["a"] * len(bars), "fails on 1500 bars from "),
+        (
+            lambda _bars: sys.exit("two\nlines"),
+            f"fails on 1500 bars from {WORLD.date[0]}: SystemExit: two lines; correct its function",
+        ),
+        (
+            lambda _bars: sys.exit(),
+            f"fails on 1500 bars from {WORLD.date[0]}: SystemExit; correct its function",
+        ),
         # Written for long histories only.
         (lambda bars: bars.close / bars.close[5], "fails on 1 bars from "),
     ],

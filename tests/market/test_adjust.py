@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
-from market_files import FIXTURES, SPY, load_one
+from market_files import FIXTURES, SPY, TODAY, load_one, refusal
 
 from finscale.market.adjust import (
     adjust_prices,
@@ -16,6 +16,7 @@ from finscale.market.adjust import (
 )
 from finscale.market.bars import OHLCV
 from finscale.market.check import validate_bars
+from finscale.market.sources.file import load_file
 from strategies import bars, to_frame
 
 
@@ -42,6 +43,36 @@ def test_yahoo_prices_are_multiplied_and_volume_stays() -> None:
     assert loaded.provenance["prices"] == "adjusted"
     assert loaded.provenance["price_columns"] == "open, high, low and close × Adj Close / close"
     assert "unused_adjustment" not in [one.kind for one in loaded.warnings]
+
+
+@pytest.mark.parametrize(
+    "name", ["yfinance.csv", "yfinance_by_ticker.csv", "odd/ticker_history.csv"]
+)
+def test_prices_that_yfinance_has_adjusted_are_known_as_such(name: str) -> None:
+    for loaded in load_file(FIXTURES / name, today=TODAY):
+        assert loaded.provenance["prices"] == "adjusted_by_source"
+        assert next(one.kind for one in loaded.warnings) == "adjusted_by_source"
+
+
+def test_prices_that_are_as_traded_can_be_said_to_be() -> None:
+    loaded = load_one(FIXTURES / "odd" / "ticker_history.csv", layout="plain")
+    assert loaded.provenance["prices"] == "as_given"
+    assert [one.kind for one in loaded.warnings] == ["few_bars"]
+
+
+def test_a_file_without_an_adjusted_close_is_refused_with_all_that_was_found() -> None:
+    assert refusal(FIXTURES / "odd" / "ticker_history.csv", prices="adjusted") == (
+        ": no adjusted close to adjust by (found Date, Open, High, Low, Close, Volume, Stock "
+        "Splits, Dividends); take prices as given (--prices as-given)"
+    )
+
+
+@pytest.mark.parametrize("name", ["Adj. Close", "Adj.Close", "Adj Close**", "adj_close"])
+def test_an_adjusted_close_is_known_however_it_is_written(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "SPY.csv"
+    path.write_text((FIXTURES / "yahoo.csv").read_text().replace("Adj Close", name, 1))
+    loaded = load_one(path, prices="adjusted")
+    assert loaded.provenance["price_columns"] == f"open, high, low and close × {name} / close"
 
 
 def test_alpha_vantage_prices_as_traded_become_one_series() -> None:

@@ -205,6 +205,17 @@ def test_a_file_in_the_way_is_named(catalog: Catalog) -> None:
         add(catalog)
 
 
+def test_a_file_in_the_place_of_a_data_set_is_named(catalog: Catalog) -> None:
+    path = catalog.root / "raw" / "SPY.OHLCV.daily"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    with pytest.raises(DataError) as caught:
+        add(catalog)
+    assert str(caught.value) == (
+        f"{path}: is a file, where the data set has its directory; move it out of the catalogue"
+    )
+
+
 def test_names_that_differ_in_case_only_are_refused(catalog: Catalog) -> None:
     add(catalog)
     with pytest.raises(DataError, match=r"spy\.OHLCV\.daily is there as SPY\.OHLCV\.daily; write"):

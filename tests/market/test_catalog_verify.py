@@ -15,7 +15,10 @@ from finscale.market.manifest import Problem
 from strategies import make_bars, to_frame
 
 NAME, OTHER, TIER = "SPY.OHLCV.daily", "DIA.OHLCV.daily", "SPY.features.a25"
-AGAIN = "restore it from a backup, or import or download the data again (as the next version)"
+AGAIN = (
+    "restore it from a backup, or import or download the data again (as the next version) and "
+    "delete v0001.*"
+)
 
 
 @pytest.fixture
@@ -84,6 +87,7 @@ def test_numbers_may_have_holes(catalog: Catalog) -> None:
         (b"", "cannot be read as JSON (Expecting value: line 1 column 1 (char 0))"),
         (b'{"format": 1, "name": "SPY', "cannot be read as JSON (Unterminated string"),
         (b"\xff\xfe", "cannot be read as JSON ('utf-8' codec"),
+        (b"[" * 100_000, "cannot be read as JSON (maximum recursion depth exceeded"),
         (b"[]", "not a manifest of format 1"),
         (b"{}", "not a manifest of format 1"),
         (b'{"format": 2}', "not a manifest of format 1"),
@@ -96,7 +100,9 @@ def test_a_damaged_manifest(catalog: Catalog, content: bytes, message: str) -> N
     problem = the_problem(catalog)
     assert (problem.name, problem.version, problem.kind) == (NAME, 1, "manifest")
     assert problem.message.startswith(f"{path}: {message}")
-    assert problem.fix.endswith("import or download the data again (as the next version)")
+    assert problem.fix.endswith(
+        "import or download the data again (as the next version) and delete v0001.*"
+    )
     # The others are none the worse for it.
     assert labels(catalog) == [ALL[0], *ALL[2:]]
     assert catalog.load_bars(NAME)[1].version == 2
@@ -136,6 +142,7 @@ def test_a_manifest_of_unknown_shape(
     [
         ({"n_rows": 23}, "n_rows is 23 (of the data 30)"),
         ({"n_columns": 6}, "n_columns is 6 (of the data 7)"),
+        ({"content_hash": 64 * "0"}, f"content_hash is {64 * '0'} (of the data {{2}})"),
         ({"symbol": "DIA"}, "symbol is DIA (of the data SPY)"),
         (
             {"first_date": "1900-01-01", "last_date": None},
@@ -147,7 +154,7 @@ def test_a_manifest_that_was_edited(catalog: Catalog, change: dict[str, Any], fa
     entry = catalog.entry(NAME, 1)
     path = catalog.root / "raw" / NAME / "v0001.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    fault = fault.format(entry.first_date, entry.last_date)
+    fault = fault.format(entry.first_date, entry.last_date, entry.content_hash)
     message = f"{path}: does not fit its data: {fault}"
     assert the_problem(catalog) == Problem(NAME, 1, "manifest", message, AGAIN)
 
@@ -223,8 +230,41 @@ def test_lineage_to_a_version_that_is_gone(catalog: Catalog) -> None:
         "lineage",
         f"processed/{TIER}/v0001.parquet: was computed from {NAME} version 2, which is not there "
         "or is damaged",
-        "restore that version from a backup, or build the data again",
+        "restore that version from a backup, or build the data again (as the next version) and "
+        "delete v0001.*",
     )
+
+
+@pytest.mark.parametrize("damage", ["missing", "checksum", "manifest"])
+@pytest.mark.parametrize("lost", [NAME, TIER])
+def test_what_verify_says_to_do_mends_it(catalog: Catalog, lost: str, damage: str) -> None:
+    # As people follow it: what is computed from what was lost is built again after it.
+    bars, features = (catalog.read(catalog.entry(name)) for name in (NAME, TIER))
+    path = catalog.root / catalog.entry(lost).file
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.with_suffix(".json" if damage == "manifest" else ".parquet").write_text("{")
+    catalog.register(NAME, bars, source="t", provenance={})
+    raw = catalog.entry(NAME)
+    catalog.register(
+        *(TIER, features),
+        source="t",
+        provenance={},
+        lineage=[raw],
+        code_hash="c0de",
+        tier="a25",
+    )
+    for _ in range(2):
+        for problem in catalog.verify():
+            number = f"v{problem.version:04d}.*"
+            assert problem.fix.endswith(f" again (as the next version) and delete {number}")
+            kind = "raw" if problem.name == NAME else "processed"
+            for file in (catalog.root / kind / problem.name).glob(number):
+                file.unlink()
+    assert catalog.verify() == []
+    assert catalog.read(catalog.entry(NAME)).equals(bars)
+    assert catalog.read(catalog.entry(TIER)).equals(features)
 
 
 def test_lineage_to_a_version_that_is_another_now(catalog: Catalog) -> None:

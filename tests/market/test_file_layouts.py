@@ -15,6 +15,7 @@ from finscale.market.sources.file import load_file
     ("name", "layout"),
     [
         ("yahoo.csv", "yahoo"),
+        ("yahoo_footnotes.csv", "yahoo"),
         ("yahoo_without_adj_close.csv", "plain"),
         ("yahoo_actions.csv", "yahoo"),
         ("yfinance.csv", "yfinance"),
@@ -24,6 +25,8 @@ from finscale.market.sources.file import load_file
         ("semicolon.csv", "plain"),
         ("tabs.tsv", "plain"),
         ("byte_order_mark.csv", "plain"),
+        ("macintosh.csv", "plain"),
+        ("empty_first_line.csv", "plain"),
         ("unnamed_index.csv", "plain"),
         ("row_numbers.csv", "plain"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -100,6 +101,15 @@ def test_the_years_of_stale_opens_are_named_for_sp500() -> None:
         "the open is the close before in 100% of the bars of 2004 and 3% of those of 2018, in most "
         "of them in 1999-2007, 2012"
     )
+
+
+def test_prices_between_the_smallest_and_the_largest_number_are_looked_at_quietly() -> None:
+    price = np.array([5e-324, 1e308, 1.0, 1e308, 5e-324, 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_split_like(price, price).tolist() == [False] * 6
+        assert not find_reverting(price, price).all()
+        assert not find_wild_ticks(price, price, price, price).any()
 
 
 @pytest.mark.parametrize("factor", [1000, 100, 1 / 100, 1 / 1000])

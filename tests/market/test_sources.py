@@ -166,8 +166,8 @@ def test_a_symbol_column_without_symbols_is_refused(spy: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.csv", ": no such file; check data.path"),
-        ("none.parquet", ": no such file; check data.path"),
+        ("none.csv", ": no such file; give the path of a .csv or .parquet file"),
+        ("none.parquet", ": no such file; give the path of a .csv or .parquet file"),
         ("bars.xlsx", ": cannot tell the format; give a .csv or .parquet file"),
         ("bars", ": cannot tell the format; give a .csv or .parquet file"),
     ],
@@ -175,12 +175,14 @@ def test_a_symbol_column_without_symbols_is_refused(spy: Path) -> None:
 def test_a_file_that_is_not_there_or_of_another_kind(
     tmp_path: Path, name: str, message: str
 ) -> None:
+    if not name.startswith("none"):
+        (tmp_path / name).touch()
     assert refusal(tmp_path / name) == message
 
 
 def test_a_directory_is_no_file(spy: Path) -> None:
     spy.mkdir()
-    assert refusal(spy) == ": no such file; check data.path"
+    assert refusal(spy) == ": a directory; give a .csv or .parquet file in it"
 
 
 @pytest.mark.parametrize(

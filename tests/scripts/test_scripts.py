@@ -183,7 +183,7 @@ def test_a_script_that_cannot_run_says_why_in_a_line(
     argv += ["--out", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(scripts[f"hpo_{NAME}.py"]), run_name="__main__")
-    assert left.value.code == f"{data}: no such file; check data.path"
+    assert left.value.code == f"{data}: no such file; give the path of a .csv or .parquet file"
 
 
 @pytest.mark.usefixtures("_own_data")

@@ -73,6 +73,9 @@ def describe(
 
 def verify(catalog: Path = CATALOG, as_json: bool = JSON) -> None:
     """Check that every version is as it was registered, and that nothing lies around."""
+    if not catalog.is_dir():
+        there = "a file, not a directory" if catalog.exists() else "no such directory"
+        raise DataError(f"{catalog}: {there}; give that of a catalogue (--catalog)")
     data = Catalog(catalog)
     problems = data.verify(code_hash=feature_code_hash())
     faults = [one for one in problems if one.severity == "error"]

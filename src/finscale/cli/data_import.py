@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -84,15 +84,15 @@ def import_files(
         )
     data = Catalog(catalog)
 
-    def add(path: Path) -> list[_Added]:
+    def add(path: Path) -> Iterator[_Added]:
         loaded = load_file(path, **options)
+        # Before anything of the file is registered.
         for one in loaded:
-            # Before anything of the file is registered.
             _require_name(one.symbol, path, symbols)
-        return [
-            _add(data, one, f"{one.provenance['file']} sha256:{one.provenance['sha256']}")
-            for one in loaded
-        ]
+            data.refuse_clash(bars_name(one.symbol))
+        _refuse_same_but_for_case([one.symbol for one in loaded], path)
+        for one in loaded:
+            yield _add(data, one, f"{one.provenance['file']} sha256:{one.provenance['sha256']}")
 
     _each(files, add, as_json=as_json)
 
@@ -110,7 +110,7 @@ def download(
     """Fetch daily bars from Yahoo Finance and register them, with the answer as it came."""
     data, client, retrying = Catalog(catalog), YFinanceClient(), Retrying()
 
-    def add(symbol: str) -> list[_Added]:
+    def add(symbol: str) -> Iterator[_Added]:
         bars, snapshot = download_yahoo(
             symbol,
             start=None if start is None else start.date(),
@@ -121,7 +121,7 @@ def download(
             client=client,
             retrying=retrying,
         )
-        return [_add(data, bars, "Yahoo Finance", snapshot)]
+        yield _add(data, bars, "Yahoo Finance", snapshot)
 
     _each(symbols, add, as_json=as_json)
 
@@ -176,6 +176,7 @@ class _Added:
             **{name: entry[name] for name in (*kept, "file", "checksum", "content_hash")},
             "repairs": self.entry.provenance.get("repairs", []),
             "warnings": entry["warnings"],
+            "latest_version": self.latest,
             "previous_version": None if self.previous is None else self.previous.version,
             "revision": None if self.revision is None else self.revision.as_dict(),
         }
@@ -186,7 +187,11 @@ class _Added:
         span = f"{entry.first_date} to {entry.last_date}"
         lines = [f"{entry.label}: {status}, {counted(entry.n_rows, 'row')}, {span}"]
         if self.latest > entry.version:
-            lines.append(f"  the same as this older version; version {self.latest} is the latest")
+            lines.append(
+                f"  the same as this older version; version {self.latest} is the latest, which "
+                f"studies read; to read this one set data.versions: {{{entry.symbol}: "
+                f"{entry.version}}}"
+            )
         if self.previous is not None and self.revision is not None:
             before, now = (one.provenance.get("prices") for one in (self.previous, entry))
             note = (
@@ -243,22 +248,25 @@ def _revision_text(one: Revision) -> str:
     return text
 
 
-def _each(items: Iterable[T], add: Callable[[T], list[_Added]], *, as_json: bool) -> None:
-    """Add every item; one that is refused keeps nobody else out, and is the message at the end."""
+def _each(items: Iterable[T], add: Callable[[T], Iterator[_Added]], *, as_json: bool) -> None:
+    """Add every item; one that is refused keeps nobody else out, and is the message at the end.
+
+    What was registered is said whatever comes after it.
+    """
     done: list[dict[str, Any]] = []
     refused: list[DataError] = []
-    for item in items:
-        try:
-            added = add(item)
-        except DataError as error:
-            refused.append(error)
-            continue
-        done += [one.as_dict() for one in added]
-        if not as_json:
-            for one in added:
-                typer.echo("\n".join(one.lines()))
-    if as_json and (done or not refused):
-        print_json(done)
+    try:
+        for item in items:
+            try:
+                for one in add(item):
+                    done.append(one.as_dict())
+                    if not as_json:
+                        typer.echo("\n".join(one.lines()))
+            except DataError as error:
+                refused.append(error)
+    finally:
+        if as_json and (done or not refused):
+            print_json(done)
     if len(refused) == 1:
         raise refused[0]
     if refused:
@@ -310,6 +318,18 @@ def _require_name(symbol: str, path: Path, given: list[str]) -> None:
         else:
             fix = "write it otherwise in the file, or give other symbols with --symbol"
         raise DataError(f"{error}; {fix}") from error
+
+
+def _refuse_same_but_for_case(symbols: Sequence[str], path: Path) -> None:
+    known: dict[str, str] = {}
+    for symbol in symbols:
+        other = known.setdefault(symbol.casefold(), symbol)
+        if other != symbol:
+            # On many file systems both would be the same directory.
+            raise DataError(
+                f"{path}: symbols {other} and {symbol} differ by case only; write them otherwise "
+                "in the file, or take one of them with --symbol"
+            )
 
 
 def _with_name_checked(one: Inspection, path: Path, given: list[str]) -> Inspection:

@@ -15,7 +15,7 @@ from finscale.cli.options import JSON
 from finscale.cli.output import print_json, print_table
 from finscale.errors import DataError, FeatureError
 from finscale.features.modules import load_feature_modules
-from finscale.features.proof import find_price_unit, prove, rows_to_try
+from finscale.features.proof import find_price_unit, find_unused, prove, rows_to_try
 from finscale.features.registry import REGISTRY, Feature
 from finscale.features.tiers import TIERS, tier_features
 from finscale.market.bars import OHLCV, to_arrays
@@ -100,8 +100,11 @@ def check(
     for one in features:
         # Its own generator: what is found about a feature depends on no other.
         problems = prove(one, bars, rows, np.random.default_rng(seed))
-        unit = None if problems else find_price_unit(one, bars)
-        results.append(_Checked(one, problems, [] if unit is None else [unit]))
+        odd: list[str | None] = []
+        if not problems:
+            odd += find_price_unit(one, bars), find_unused(one, bars, np.random.default_rng(seed))
+        warnings = [text for text in dict.fromkeys(odd) if text is not None]
+        results.append(_Checked(one, problems, warnings))
         if not as_json:
             for line in (*problems, *(f"warning: {text}" for text in results[-1].warnings)):
                 typer.echo(line)

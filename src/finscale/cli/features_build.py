@@ -37,6 +37,9 @@ CONTEXT = typer.Option(
 STALENESS = typer.Option(
     MAX_STALENESS_DAYS, "--max-staleness-days", min=0, help="Age a series' value may have."
 )
+# In percent a year; the VIX closed at 83 at most.
+_LIKELY_A_PRICE = 300
+
 LAG = typer.Option(0, "--context-lag", min=0, help="Sessions by which series are seen later.")
 
 
@@ -56,6 +59,10 @@ def build(
     """Build feature tables from bars of the catalogue, and register them there."""
     data = Catalog(catalog)
     chosen = _symbols(data, symbols or [], every=every)
+    series = [
+        _context(text, catalog, max_staleness_days=max_staleness_days, lag_sessions=context_lag)
+        for text in context
+    ]
     jobs = list(
         feature_jobs(
             data,
@@ -63,17 +70,11 @@ def build(
             list(dict.fromkeys(tiers)),
             scale=scale,
             version=version,
-            context=[
-                _context(
-                    text,
-                    catalog,
-                    max_staleness_days=max_staleness_days,
-                    lag_sessions=context_lag,
-                )
-                for text in context
-            ],
+            context=series,
         )
     )
+    for context_series in series:
+        _warn_of_price(data, context_series)
     # It loads torch, which takes seconds that no other command of features needs.
     from finscale.machine.device import n_cores  # noqa: PLC0415
 
@@ -132,6 +133,21 @@ def _context(
     except ValidationError as error:
         fault = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise FeatureError(f"--context: got {text!r}; {fault}") from error
+
+
+def _warn_of_price(catalog: Catalog, series: ContextSeries) -> None:
+    """Warn of what is read as a volatility index and is none by its size."""
+    if series.kind != "volatility_index":
+        return
+    bars, entry = catalog.load_bars(bars_name(series.symbol or ""), series.version)
+    highest = max(bars.bars["close"].to_list())
+    if highest > _LIKELY_A_PRICE:
+        typer.echo(
+            f"warning: --context {series.name}={entry.name}: read as a volatility index in "
+            f"percent a year, and closes at up to {highest:,g}; if it is a price write "
+            f"{series.name}={entry.name}:price",
+            err=True,
+        )
 
 
 def _lines(entry: Entry, is_new: bool) -> list[str]:

@@ -84,13 +84,14 @@ def load_bars(data: DataSettings) -> tuple[SymbolBars, ...]:
 
     Raises
     ------
-    DataError
-        If the data are missing, damaged or impossible.
+    DataError, StudyError
+        If the data are missing, damaged or impossible, or a version is pinned of another symbol.
     """
     match data:
         case FileData():
             return _load_file(data.path, data.symbols, data, place="data")
         case CatalogData():
+            _require_known_versions(data)
             catalog = Catalog(data.catalog)
             return tuple(
                 catalog.load_bars(bars_name(symbol), data.versions.get(symbol))[0]
@@ -174,7 +175,7 @@ def _with_mixed_prices_named(
 
 
 def _is_adjusted(one: SymbolBars) -> bool:
-    return one.provenance.get("prices") == "adjusted"
+    return one.provenance.get("prices") in {"adjusted", "adjusted_by_source"}
 
 
 def pin_versions(study: Study) -> Study:
@@ -188,16 +189,20 @@ def pin_versions(study: Study) -> Study:
     data = study.data
     changes: dict[str, object] = {}
     if isinstance(data, CatalogData):
+        _require_known_versions(data)
         catalog = Catalog(data.catalog)
-        unknown = sorted(set(data.versions) - set(data.symbols))
-        if unknown:
-            raise StudyError(f"data.versions: {', '.join(unknown)} is not among data.symbols")
         changes["versions"] = {
             symbol: catalog.entry(bars_name(symbol), data.versions.get(symbol)).version
             for symbol in data.symbols
         }
     changes["context"] = tuple(_pin(series) for series in data.context)
     return study.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def _require_known_versions(data: CatalogData) -> None:
+    unknown = sorted(set(data.versions) - set(data.symbols))
+    if unknown:
+        raise StudyError(f"data.versions: {', '.join(unknown)} is not among data.symbols")
 
 
 def keep_pins(study: Study, earlier: Study) -> Study:
@@ -281,6 +286,7 @@ def _in_settings(text: str, place: str) -> str:
 
 def _join(bars: OHLCV, context: Sequence[JoinedSeries], symbol: str) -> OHLCV:
     for one in context:
-        source = f"{one.settings.name} for {symbol}"
+        origin = one.settings.path if one.settings.source == "file" else one.settings.name
+        source = f"{origin} for {symbol}"
         bars = join_series(bars, one.settings, one.loaded.bars, source=source)
     return bars

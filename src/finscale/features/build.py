@@ -109,13 +109,16 @@ def feature_values(feature: Feature, bars: OHLCV) -> FloatArray:
         If the function raises, or gives anything else.
     """
     try:
-        values = np.asarray(feature.function(bars), dtype=np.float64)
+        # What is not finite is refused where it counts, and before the look-back nothing does.
+        with np.errstate(all="ignore"):
+            values = np.asarray(feature.function(bars), dtype=np.float64)
     except FeatureError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
         raise FeatureError(
-            f"feature {feature.name} fails on {len(bars)} bars from {bars.date[0]}: "
-            f"{type(error).__name__}: {error}; correct its function"
+            f"feature {feature.name} fails on {len(bars)} bars from {bars.date[0]}: {reason}; "
+            "correct its function"
         ) from error
     if values.shape != (len(bars),):
         raise FeatureError(

@@ -46,7 +46,7 @@ def find_look_ahead(
     others = {"are cut off": bars.head(row + 1), "change": with_other_future(bars, row, rng)}
     for event, other in others.items():
         seen = feature_values(feature, other)[: row + 1]
-        different = np.flatnonzero(~_same_bits(known, seen))
+        different = np.flatnonzero(~same_bits(known, seen))
         if len(different):
             first = int(different[0])
             return (
@@ -88,7 +88,7 @@ def with_other_future(bars: OHLCV, row: int, rng: np.random.Generator) -> OHLCV:
     )
 
 
-def _same_bits(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:
+def same_bits(one: FloatArray, other: FloatArray) -> NDArray[np.bool_]:
     """Compare bit by bit; NaN equals NaN whatever its payload, and 0.0 is not -0.0."""
     same: NDArray[np.bool_] = one.view(np.uint64) == other.view(np.uint64)
     return same | (np.isnan(one) & np.isnan(other))

@@ -140,7 +140,7 @@ def log_volatility(_bars: OHLCV, x: FloatArray, n: int) -> FloatArray:
 
 
 @_feature(
-    meaning="log of {series} over the realised volatility of {n} bars, both per year",
+    meaning="log of {series} over the realised volatility of {n} bars, both per year of 252 bars",
     formula="ln(X/100 / sqrt(252 mean_{n}(r^2)))",
     reference="Carr & Wu (2009), Review of Financial Studies 22(3)",
     inputs=("close",),
@@ -154,7 +154,7 @@ def over_realized_volatility(bars: OHLCV, x: FloatArray, n: int) -> FloatArray:
 
 
 @_feature(
-    meaning="log of {series} over the Parkinson volatility of {n} bars, both per year",
+    meaning="log of {series} over the Parkinson volatility of {n} bars, both per year of 252 bars",
     formula="ln(X/100 / sqrt(252 mean_{n}(ln(H/L)^2) / (4 ln 2)))",
     reference="Parkinson (1980), J. Business 53(1); Carr & Wu (2009), Rev. Fin. Studies 22(3)",
     inputs=("high", "low"),
@@ -169,7 +169,7 @@ def over_parkinson_volatility(bars: OHLCV, x: FloatArray, n: int) -> FloatArray:
 
 
 @_feature(
-    meaning="{series} minus the realised volatility of {n} bars, both per year",
+    meaning="{series} minus the realised volatility of {n} bars, both per year of 252 bars",
     formula="X/100 - sqrt(252 mean_{n}(r^2))",
     reference="Bollerslev, Tauchen & Zhou (2009), Review of Financial Studies 22(11)",
     inputs=("close",),

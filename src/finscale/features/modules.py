@@ -18,8 +18,9 @@ from finscale.features import tiers  # noqa: F401 - the built-in features take t
 from finscale.features.registry import REGISTRY, Feature
 from finscale.files import hash_bytes
 
-# What each content registered, and which content a file had when it was last executed.
+# What each content registered, what it was, and which content a file had when last executed.
 _REGISTERED: dict[str, tuple[Feature, ...]] = {}
+_SOURCES: dict[str, tuple[Path, bytes]] = {}
 _CONTENT: dict[Path, str] = {}
 
 
@@ -59,6 +60,40 @@ def features_of_modules() -> frozenset[str]:
     )
 
 
+def execute_anew(feature: Feature) -> Feature | None:
+    """Execute the file of a feature once more, apart from what is registered.
+
+    Returns
+    -------
+    Feature or None
+        The same feature, whose module has not seen any bars; None if no file registered it.
+
+    Raises
+    ------
+    FeatureError
+        If the file, executed once more, fails or does not register the feature.
+    """
+    digest = next((key for key, known in _REGISTERED.items() if feature in known), None)
+    if digest is None:
+        return None
+    path, content = _SOURCES[digest]
+    before, module = dict(REGISTRY), sys.modules.get(_module_name(digest))
+    try:
+        _forget(_REGISTERED[digest])
+        again = {one.name: one for one in _register(path, content, digest)}
+    finally:
+        REGISTRY.clear()
+        REGISTRY.update(before)
+        sys.modules.pop(_module_name(digest), None)
+        if module is not None:
+            sys.modules[module.__name__] = module
+    if feature.name not in again:
+        raise FeatureError(
+            f"{path}: registers {feature.name} at times only; register it whenever it is executed"
+        )
+    return again[feature.name]
+
+
 def _load(path: Path) -> tuple[str, ...]:
     try:
         content = path.read_bytes()
@@ -80,6 +115,7 @@ def _load(path: Path) -> tuple[str, ...]:
             sys.modules.pop(_module_name(digest), None)
             raise
         _REGISTERED[digest] = known
+        _SOURCES[digest] = path, content
     _CONTENT[path.resolve()] = digest
     return tuple(one.name for one in known)
 

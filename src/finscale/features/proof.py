@@ -16,8 +16,10 @@ import numpy as np
 
 from finscale.errors import FeatureError
 from finscale.features.build import feature_values, first_usable_row
-from finscale.features.causality import find_look_ahead
+from finscale.features.causality import find_look_ahead, same_bits
+from finscale.features.modules import execute_anew
 from finscale.features.registry import Feature
+from finscale.features.tiers import TIERS
 from finscale.market.bars import OHLCV, PRICES, FloatArray
 from finscale.seeds import derive_seed
 
@@ -43,6 +45,10 @@ def prove(
       (:func:`finscale.features.causality.find_look_ahead`). The first of the rows is tried on the
       whole history; the others, to save time, on the bars around them: what lies before the
       look-back has no influence (the last check), and 250 bars of future are replaced.
+    - Keeping what it has seen: a file of one's own that is executed anew, and sees the bars up to
+      one of the rows and none after it, gives other values than on all bars. Its module may have
+      kept a mean, or a table of what follows each date, from the first time it saw all bars, and
+      then cutting them off changes nothing. Left out if it looks ahead as above.
     - Chance: the same bars give other values.
     - A value that is not finite where the look-back is there.
     - A value that needs more than its look-back: at any row of all, what is computed from
@@ -79,6 +85,7 @@ def prove(
         found = (
             _find_chance(checked, bars, values),
             ahead,
+            None if ahead else _find_kept(feature, bars, values, rows),
             _find_not_finite(feature, bars, values, first),
             None if ahead else _find_wider_window(checked, bars, values, first),
             _find_undeclared(checked, bars, values, rng),
@@ -140,6 +147,36 @@ def find_price_unit(feature: Feature, bars: OHLCV) -> str | None:
     )
 
 
+def find_unused(feature: Feature, bars: OHLCV, rng: np.random.Generator) -> str | None:
+    """Look for declared inputs that no value follows.
+
+    Not an error in itself: what counts only now and then may not have happened on these bars. But
+    a feature that follows none of the fields of its bars has its values from elsewhere.
+    """
+    others = _other_fields(bars, rng)
+    try:
+        values = feature_values(feature, bars)
+        unused = [
+            name
+            for name in feature.inputs
+            if name in others
+            and np.array_equal(
+                feature_values(feature, replace(bars, **{name: others[name]})),
+                values,
+                equal_nan=True,
+            )
+        ]
+    except FeatureError as error:
+        return str(error)
+    if not unused:
+        return None
+    return (
+        f"feature {feature.name} declares {', '.join(unused)}, and no value follows "
+        f"{'it' if len(unused) == 1 else 'them'} on these bars; leave out what it does not read, "
+        "and let it read nothing but its bars"
+    )
+
+
 def _find_chance(feature: Feature, bars: OHLCV, values: FloatArray) -> str | None:
     again = feature.function(bars)
     different = np.flatnonzero(~((values == again) | (np.isnan(values) & np.isnan(again))))
@@ -163,6 +200,27 @@ def _find_look_ahead(
         found = find_look_ahead(feature, bars.slice(start, stop), row - start, rng)
         if found is not None:
             return found
+    return None
+
+
+def _find_kept(
+    feature: Feature, bars: OHLCV, values: FloatArray, rows: Sequence[int]
+) -> str | None:
+    anew = execute_anew(feature)
+    if anew is None:
+        return None
+    # From short to long: what the module keeps on the way is then never of later bars.
+    for row in sorted(rows):
+        seen = feature_values(anew, bars.head(row + 1))
+        different = np.flatnonzero(~same_bits(values[: row + 1], seen))
+        if len(different):
+            first = int(different[0])
+            return (
+                f"feature {feature.name} keeps what it has seen: its value on {bars.date[first]} "
+                f"goes from {values[first]:.6g} to {seen[first]:.6g} when its file is executed "
+                f"anew and sees no bar after {bars.date[row]}; compute it from the bars of each "
+                "call alone"
+            )
     return None
 
 
@@ -195,9 +253,19 @@ def _find_wider_window(feature: Feature, bars: OHLCV, values: FloatArray, first:
         return (
             f"feature {feature.name} remembers more than its look-back of {feature.lookback_bars} "
             f"bars: its value on {bars.date[row]} goes from {values[row]:.6g} to {alone:.6g} when "
-            f"the bars before {bars.date[begin]} are cut off; state a longer look-back"
+            f"the bars before {bars.date[begin]} are cut off; {_longer_memory_fix(feature)}"
         )
     return None
+
+
+def _longer_memory_fix(feature: Feature) -> str:
+    """Say what can be done about a memory that is longer than the look-back."""
+    if not any(feature.name in names for names in TIERS.values()):
+        return "state a longer look-back"
+    return (
+        "on bars as volatile as these an average fades later than its look-back says: do without "
+        "the feature, or take it as it is"
+    )
 
 
 def _find_undeclared(

@@ -7,6 +7,8 @@ walks the registry and proves it for every entry; there are no exemptions.
 from __future__ import annotations
 
 import inspect
+import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +90,8 @@ def feature(
     Raises
     ------
     FeatureError
-        If a name is taken, or braces in ``meaning`` or ``formula`` name no parameter.
+        If a name is taken or has other letters, a look-back is no whole number from 0 on, or
+        braces in ``meaning`` or ``formula`` name no parameter.
 
     Examples
     --------
@@ -117,8 +120,9 @@ def feature(
                     formula=_filled("formula", name, formula, named),
                     reference=reference,
                     inputs=tuple(inputs),
-                    lookback_bars=(
-                        lookback_bars if isinstance(lookback_bars, int) else lookback_bars(*periods)
+                    lookback_bars=_whole(
+                        name,
+                        lookback_bars(*periods) if callable(lookback_bars) else lookback_bars,
                     ),
                     function=partial(function, **named) if named else function,
                 )
@@ -134,11 +138,30 @@ def add(one: Feature) -> None:
     Raises
     ------
     FeatureError
-        If its name is taken.
+        If its name is taken, or has letters that would be read as something else in a table.
     """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", one.name):
+        raise FeatureError(
+            f"feature {one.name!r}: write its name in lower case letters, digits and '_', a "
+            "letter first"
+        )
     if one.name in REGISTRY:
         raise FeatureError(f"feature {one.name!r} is registered twice; rename one")
     REGISTRY[one.name] = one
+
+
+def _whole(name: str, lookback_bars: object) -> int:
+    """Return a look-back as a number of bars."""
+    try:
+        n_bars = operator.index(lookback_bars)  # type: ignore[arg-type]
+    except TypeError:
+        n_bars = -1
+    if n_bars < 0:
+        raise FeatureError(
+            f"feature {name!r}, lookback_bars: got {lookback_bars!r}; give a whole number of "
+            "bars, 0 or more"
+        )
+    return n_bars
 
 
 def _filled(what: str, name: str, text: str, named: Mapping[str, int]) -> str:

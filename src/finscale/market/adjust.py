@@ -131,6 +131,21 @@ def find_unused_adjustment(bars: pl.DataFrame, *, name: str) -> tuple[Finding, .
     return (Finding("unused_adjustment", "warning", message, fix, rows, dates),)
 
 
+def find_adjusted_by_source(*, can_be_plain: bool) -> tuple[Finding, ...]:
+    """Warn that prices are not as traded, although nobody asked for adjusted ones.
+
+    Parameters
+    ----------
+    can_be_plain
+        Whether the file has another layout in which its prices are taken as traded.
+    """
+    message = "prices are adjusted already: yfinance does so (auto_adjust) where there is no "
+    message += "Adj Close"
+    fix = "for prices as traded take a file made with auto_adjust=False"
+    fix += ", or say that these are (--layout plain)" if can_be_plain else ""
+    return (Finding("adjusted_by_source", "warning", message, fix),)
+
+
 def _step() -> pl.Expr:
     """Return the log by which adj_close / close falls from the row before to this one."""
     factor = (pl.col("adj_close") / pl.col("close")).log()

@@ -134,7 +134,7 @@ class Catalog:
         if self.root.exists() and not self.root.is_dir():
             raise DataError(f"{self.root}: is a file, not a directory; choose another --catalog")
         with waiting_lock(self.root / LOCK_NAME):
-            self._refuse_other_case(parts.kind, name)
+            self.refuse_clash(name)
             same = self._same(entry)
             if same is not None:
                 return same, False
@@ -145,6 +145,29 @@ class Catalog:
             manifest = self.root / place(entry.kind, name, entry.version, "json")
             write_text_atomic(manifest, manifest_text(entry))
         return entry, True
+
+    def refuse_clash(self, name: str) -> None:
+        """Refuse a name that is there in other capitals, or a file in its place.
+
+        Raises
+        ------
+        DataError
+            Naming what is there.
+        """
+        directory = self.root / parse_name(name).kind / name
+        if directory.exists() and not directory.is_dir():
+            raise DataError(
+                f"{directory}: is a file, where the data set has its directory; move it out of "
+                "the catalogue"
+            )
+        if not directory.parent.is_dir():
+            return
+        for other in directory.parent.iterdir():
+            # On many file systems both would be the same directory.
+            if other.name != name and other.name.casefold() == name.casefold():
+                raise DataError(
+                    f"{self.root}: {name} is there as {other.name}; write it the same way"
+                )
 
     # Reading
 
@@ -187,11 +210,13 @@ class Catalog:
             data = path.read_bytes()
         except OSError as error:
             raise DataError(
-                f"{path}: {entry.label} cannot be read ({error.strerror}); {again(entry.kind)}"
+                f"{path}: {entry.label} cannot be read ({error.strerror}); "
+                f"{again(entry.kind, entry.version)}"
             ) from error
         if hash_bytes(data) != entry.checksum:
             raise DataError(
-                f"{path}: {entry.label} has another checksum than registered; {again(entry.kind)}"
+                f"{path}: {entry.label} has another checksum than registered; "
+                f"{again(entry.kind, entry.version)}"
             )
         return pl.read_parquet(io.BytesIO(data))
 
@@ -285,17 +310,6 @@ class Catalog:
             if has_snapshot
             else None,
         )
-
-    def _refuse_other_case(self, kind: Kind, name: str) -> None:
-        siblings = self.root / kind
-        if not siblings.is_dir():
-            return
-        for other in siblings.iterdir():
-            # On many file systems both would be the same directory.
-            if other.name != name and other.name.casefold() == name.casefold():
-                raise DataError(
-                    f"{self.root}: {name} is there as {other.name}; write it the same way"
-                )
 
 
 def _checked(frame: pl.DataFrame, parts: DataName, name: str) -> pl.DataFrame:

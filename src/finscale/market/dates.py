@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -40,7 +41,9 @@ _TIMED = (
     r" ?(?P<offset>Z|UTC|[+-]\d{2}:?\d{2})?)?$"
 )
 _MIDNIGHT = r"^0?0:00(:00(\.0+)?)?$"
-_FIRST_YEAR = 1700
+_FIRST_DAY, _END_DAY = dt.date(1700, 1, 1), dt.date(9999, 12, 31)
+_PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_UTC = r"(Etc/)?(UTC|UCT|GMT([+-]?0)?|Greenwich|Universal|Zulu)|[+-]00:?00"
 _UTC_FIX = "the date of the session cannot be told"
 
 
@@ -51,7 +54,7 @@ class Dates:
     Attributes
     ----------
     dates
-        Null where the cell is empty or unreadable.
+        Null where the cell is empty or unreadable, or its date is before 1700 or after 9999.
     is_unreadable
         True where the cell holds something that is not a date of the column's form.
     times
@@ -97,7 +100,8 @@ def read_dates(
     if isinstance(column.dtype, pl.Datetime):
         return _from_datetimes(column, rows, source)
     if column.dtype in (pl.Date, pl.Null):
-        return Dates(column.cast(pl.Date), _nowhere(column), None, "date")
+        dates, is_far = _without_far_days(column.cast(pl.Date), 1)
+        return Dates(dates, is_far, None, "date")
     if column.dtype != pl.String:
         raise DataError(
             f"{source}: column date holds {column.dtype}; give a date such as 2018-12-31"
@@ -138,8 +142,9 @@ class _Cells:
         decided: str | None = None,
     ) -> Dates:
         """Carry what was found for the unique cells to all of them."""
-        dates = dates.set((dates.dt.year() < _FIRST_YEAR).fill_null(value=False), None)
-        found = pl.DataFrame({"text": self.unique, "date": dates, "time": times})
+        dates = dates.set((dates < _FIRST_DAY).fill_null(value=False), None)
+        columns = [self.unique, dates.alias("date")]
+        found = pl.DataFrame(columns if times is None else [*columns, times.alias("time")])
         table = pl.DataFrame({"text": self.text}).join(
             found, on="text", how="left", maintain_order="left"
         )
@@ -248,9 +253,10 @@ def _day_or_month_first(
 
 
 def _from_datetimes(column: pl.Series, rows: pl.Series, source: str) -> Dates:
+    unit, zone = (getattr(column.dtype, name, None) for name in ("time_unit", "time_zone"))
+    column, is_far = _without_far_days(column, _PER_DAY[unit or "us"])
     times = column.dt.time()
-    zone = getattr(column.dtype, "time_zone", None)
-    if zone in {"UTC", "Etc/UTC", "+00:00"}:
+    if zone is not None and re.fullmatch(_UTC, zone):
         moved = (times != dt.time()).fill_null(value=False)
         if moved.any():
             at = moved.arg_max() or 0
@@ -259,8 +265,16 @@ def _from_datetimes(column: pl.Series, rows: pl.Series, source: str) -> Dates:
                 "write dates, or convert it to the exchange's time zone"
             )
     form = "datetime" if zone is None else f"datetime [{zone}]"
-    return Dates(column.dt.date(), _nowhere(column), times, form)
+    return Dates(column.dt.date(), is_far, times, form)
 
 
-def _nowhere(column: pl.Series) -> pl.Series:
-    return pl.Series([False]).new_from_index(0, len(column))
+def _without_far_days(column: pl.Series, per_day: int) -> tuple[pl.Series, pl.Series]:
+    """Return typed dates without those that no calendar has, and where they were.
+
+    They are compared as the numbers that they are kept as: most have no year in Python.
+    """
+    first, end = ((day - dt.date(1970, 1, 1)).days for day in (_FIRST_DAY, _END_DAY))
+    days = column.to_physical() // per_day
+    is_far = ((days < first) | (days >= end)).fill_null(value=False)
+    kept = pl.DataFrame({"date": column, "is_far": is_far})
+    return kept.select(pl.when(~pl.col("is_far")).then("date")).to_series(), is_far

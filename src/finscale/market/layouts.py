@@ -36,7 +36,7 @@ class Layout:
     meaning
         One line for people.
     columns
-        Field to the names it goes by, lower case, ``_`` as a blank.
+        Field to the names it goes by, lower case, ``_`` as a blank, without ``.`` and ``*``.
     marks
         Names by which the layout is known; one of them is enough.
     splits_in_prices
@@ -48,6 +48,10 @@ class Layout:
     columns: Mapping[str, tuple[str, ...]]
     marks: tuple[str, ...] = ()
     splits_in_prices: bool = True
+
+    def is_marked_in(self, names: Sequence[str]) -> bool:
+        """Tell whether a header speaks of the layout."""
+        return any(mark in names for mark in self.marks)
 
 
 LAYOUTS = {
@@ -94,6 +98,7 @@ LAYOUTS = {
 }
 
 _UNNAMED_INDEX = ("", "index", "unnamed: 0", "index level 0")
+_AS_BLANK = str.maketrans({"_": " ", ".": "", "*": ""})
 _OF_PRICES = {
     *("open", "high", "low", "close", "volume", "adj close", "dividends", "stock splits"),
     "capital gains",
@@ -142,6 +147,10 @@ class Table:
         Where symbols stand side by side: on how many dates of the file a symbol has no bar.
     without_volume
         Where symbols stand side by side: those that have no column of volume; theirs is 0.
+    is_adjusted
+        Whether the source has adjusted the prices. yfinance does so by default (auto_adjust) and
+        then writes no adjusted close; its files are known by two header rows or by columns of
+        dividends and splits.
     """
 
     layout: Layout
@@ -150,6 +159,7 @@ class Table:
     ignored: tuple[str, ...] = ()
     n_empty: Mapping[str, int] = field(default_factory=dict)
     without_volume: frozenset[str] = frozenset()
+    is_adjusted: bool = False
 
     def lacks_volume(self, symbol: str) -> bool:
         """Tell whether the file has no column of a symbol's volume."""
@@ -204,16 +214,19 @@ def arrange(raw: RawTable, *, layout: str, source: str) -> Table:
         _require_daily(frame, originals[at["period"]], source)
     used = set(at.values())
     ignored = tuple(one.strip() for n, one in enumerate(originals) if n not in used and one.strip())
-    return Table(kind, frame, {one: originals[n].strip() for one, n in at.items()}, ignored)
+    is_adjusted = "adj_close" not in at and kind.name == "yahoo" and kind.is_marked_in(names)
+    named = {one: originals[n].strip() for one, n in at.items()}
+    return Table(kind, frame, named, ignored, is_adjusted=is_adjusted)
 
 
 def _clean(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())
+    """Return a name without what differs between writers: case, ``_``, full stops, footnotes."""
+    return " ".join(name.translate(_AS_BLANK).lower().split())
 
 
 def _recognise(names: Sequence[str]) -> Layout:
     return next(
-        (one for one in LAYOUTS.values() if any(mark in names for mark in one.marks)),
+        (one for one in LAYOUTS.values() if one.is_marked_in(names)),
         LAYOUTS["plain"],
     )
 
@@ -296,6 +309,9 @@ def _split_levels(
     rows = [[name.strip() for name in one] for one in (first, second)]
     if len(rows[0]) != len(rows[1]) or len(rows[0]) < 2:
         return None
+    if any(_clean(row[index]) in _YAHOO["date"] for row in rows):
+        # One row of names, and a first row of cells without a date.
+        return None
     for prices, symbols in (rows, rows[::-1]):
         fields = [_clean(name) for name in prices]
         of_prices = all(one in _OF_PRICES for n, one in enumerate(fields) if n != index)
@@ -326,6 +342,9 @@ def _stack(
         part = _select(raw.frame, at).with_columns(symbol=pl.lit(ticker))
         if "volume" not in at:
             without_volume.add(ticker)
+        nested = [(name, kind) for name, kind in part.schema.items() if kind.is_nested()]
+        if nested:
+            raise DataError(f"{place}: column {nested[0][0]} holds {nested[0][1]}; give a number")
         if len(tickers) > 1:
             # Volume that is filled in for want of a column says nothing of a date.
             filled_in = () if "volume" in at else ("volume",)
@@ -338,4 +357,5 @@ def _stack(
     names = {one: fields[n] for one, n in read.items() if one != "date"}
     ignored = tuple(dict.fromkeys(fields[n] for n in columns if fields[n] not in names.values()))
     frame = pl.concat(parts, how="diagonal_relaxed")
-    return Table(kind, frame, names, ignored, n_empty, frozenset(without_volume))
+    lacking = frozenset(without_volume)
+    return Table(kind, frame, names, ignored, n_empty, lacking, "adj_close" not in names)

@@ -175,29 +175,36 @@ def read_manifest(root: Path, kind: Kind, name: str, version: int) -> Entry:
     path = root / place(kind, name, version, "json")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); {again(kind)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON ({error}); {again(kind, version)}"
+        ) from error
     if not isinstance(value, dict) or value.pop("format", None) != _FORMAT:
         raise DataError(
             f"{path}: not a manifest of format {_FORMAT}; use the finscale that wrote it, or "
-            f"{again(kind)}"
+            f"{again(kind, version)}"
         )
     try:
         entry = _ENTRY.validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where}: {first['msg'].lower()}; {again(kind)}") from error
+        raise DataError(
+            f"{path}: {where}: {first['msg'].lower()}; {again(kind, version)}"
+        ) from error
     stated = (entry.kind, entry.name, entry.version, entry.file)
     if stated != (kind, name, version, place(kind, name, version, "parquet")):
-        raise DataError(f"{path}: tells of {entry.label} ({entry.file}); {again(kind)}")
+        raise DataError(f"{path}: tells of {entry.label} ({entry.file}); {again(kind, version)}")
     return entry
 
 
-def again(kind: Kind) -> str:
-    """Say how lost data are replaced."""
+def again(kind: Kind, version: int, lost: str = "it") -> str:
+    """Say how lost data are replaced, and that what is left of them has to go."""
     how = "import or download" if kind == "raw" else "build"
-    return f"restore it from a backup, or {how} the data again (as the next version)"
+    return (
+        f"restore {lost} from a backup, or {how} the data again (as the next version) and delete "
+        f"v{version:04d}.*"
+    )
 
 
 def jsonable(value: Mapping[str, Any]) -> dict[str, Any]:

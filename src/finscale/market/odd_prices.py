@@ -35,6 +35,9 @@ _SAME_PRICE = 1e-4
 _STALE_SHARE = 0.5
 _STALE_CHANGE = 0.5
 
+# Steps between the smallest and the largest number there is are beyond both, and as odd as any.
+_QUIET = np.errstate(over="ignore", divide="ignore", invalid="ignore")
+
 BoolArray = NDArray[np.bool_]
 
 
@@ -70,6 +73,7 @@ def find_odd_prices(bars: pl.DataFrame) -> Iterator[Finding]:
     yield from _stale_open(bars)
 
 
+@_QUIET
 def find_split_like(open_T: FloatArray, close_T: FloatArray) -> BoolArray:
     """Tell for each bar whether the price jumps into it as it does in a split.
 
@@ -96,6 +100,7 @@ def find_split_like(open_T: FloatArray, close_T: FloatArray) -> BoolArray:
     return found_T
 
 
+@_QUIET
 def find_reverting(open_T: FloatArray, close_T: FloatArray) -> BoolArray:
     """Tell for each bar whether its open or close alone lies off the price's way.
 
@@ -116,6 +121,7 @@ def find_reverting(open_T: FloatArray, close_T: FloatArray) -> BoolArray:
     return found_T
 
 
+@_QUIET
 def find_wild_ticks(
     open_T: FloatArray, high_T: FloatArray, low_T: FloatArray, close_T: FloatArray
 ) -> BoolArray:

@@ -63,7 +63,7 @@ class SymbolBars:
         What was found odd, and kept.
     provenance
         Where they come from and what was done to them on the way, JSON-ready: source, layout,
-        whether prices were adjusted, repairs.
+        whether prices were adjusted, and by whom, repairs.
     """
 
     symbol: str

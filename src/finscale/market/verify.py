@@ -16,6 +16,7 @@ from finscale.market.manifest import (
     Entry,
     Problem,
     again,
+    content_hash,
     measures,
     place,
     read_manifest,
@@ -152,11 +153,15 @@ def _check_files(root: Path, entry: Entry) -> Iterator[Problem]:
             data = path.read_bytes()
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
-            yield Problem(entry.name, entry.version, "missing_file", message, again(entry.kind))
+            yield Problem(
+                entry.name, entry.version, "missing_file", message, again(entry.kind, entry.version)
+            )
         else:
             if hash_bytes(data) != checksum:
                 message = f"{path}: has another checksum than registered"
-                yield Problem(entry.name, entry.version, "checksum", message, again(entry.kind))
+                yield Problem(
+                    entry.name, entry.version, "checksum", message, again(entry.kind, entry.version)
+                )
             elif file == entry.file:
                 yield from _check_measures(root, entry, data)
 
@@ -167,9 +172,15 @@ def _check_measures(root: Path, entry: Entry, data: bytes) -> Iterator[Problem]:
         frame = pl.read_parquet(io.BytesIO(data))
     except pl.exceptions.PolarsError as error:
         message = f"{root / entry.file}: is no Parquet file ({str(error).strip().splitlines()[0]})"
-        yield Problem(entry.name, entry.version, "checksum", message, again(entry.kind))
+        yield Problem(
+            entry.name, entry.version, "checksum", message, again(entry.kind, entry.version)
+        )
         return
-    found = {**measures(frame), "symbol": parse_name(entry.name).symbol}
+    found = {
+        **measures(frame),
+        "symbol": parse_name(entry.name).symbol,
+        "content_hash": content_hash(frame),
+    }
     other = [key for key, value in found.items() if getattr(entry, key) != value]
     if other:
         path = root / place(entry.kind, entry.name, entry.version, "json")
@@ -177,7 +188,9 @@ def _check_measures(root: Path, entry: Entry, data: bytes) -> Iterator[Problem]:
             f"{key} is {getattr(entry, key)} (of the data {found[key]})" for key in other
         )
         message = f"{path}: does not fit its data: {stated}"
-        yield Problem(entry.name, entry.version, "manifest", message, again(entry.kind))
+        yield Problem(
+            entry.name, entry.version, "manifest", message, again(entry.kind, entry.version)
+        )
 
 
 def _check_lineage(entry: Entry, known: dict[tuple[str, int], Entry]) -> Iterator[Problem]:
@@ -191,5 +204,5 @@ def _check_lineage(entry: Entry, known: dict[tuple[str, int], Entry]) -> Iterato
         else:
             continue
         message = f"{entry.file}: was computed from {fault}"
-        fix = "restore that version from a backup, or build the data again"
+        fix = again(entry.kind, entry.version, "that version")
         yield Problem(entry.name, entry.version, "lineage", message, fix)

@@ -60,7 +60,8 @@ def load_file(
     date_format
         How dates are written, in the codes of ``strftime``; by default what all rows agree on.
     prices
-        ``"as_given"``: open, high, low and close as they stand, the adjusted close is not used.
+        ``"as_given"``: open, high, low and close as they stand, the adjusted close is not used;
+        where the source has adjusted them, ``"adjusted_by_source"`` is recorded, with a warning.
         ``"adjusted"``: all four on the basis of the adjusted close; see
         :func:`finscale.market.adjust.adjust_prices` for what each source's columns mean.
     calendar
@@ -136,13 +137,14 @@ def _inspect(
         raise DataError(f"{source}: no rows; give at least a few hundred bars")
     if options.prices == "adjusted" and "adj_close" not in table.names:
         raise DataError(
-            f"{source}: no adjusted close to adjust by (found {', '.join(table.names.values())}); "
-            "take prices as given (--prices as-given)"
+            f"{source}: no adjusted close to adjust by (found "
+            f"{bare([*table.names.values(), *table.ignored])}); take prices as given "
+            "(--prices as-given)"
         )
     frame = _with_symbols(table.frame, path, symbols)
     read = read_dates(frame["date"], frame[ROW], date_format=date_format, source=source)
     frame = frame.with_columns(
-        date=read.dates, **{UNREADABLE: read.is_unreadable}, date_text=frame["date"]
+        date=read.dates, **{UNREADABLE: read.is_unreadable}, date_text=frame["date"].to_physical()
     )
     _refuse_intraday(frame, read, source)
     about_file = {

@@ -11,6 +11,7 @@ import polars as pl
 
 from finscale.market.adjust import (
     adjust_prices,
+    find_adjusted_by_source,
     find_adjustment_faults,
     find_unnamed_splits,
     find_unused_adjustment,
@@ -113,7 +114,7 @@ def inspect_symbol(
         {
             "symbol": symbol,
             "order": "newest first, reversed" if newest_first else "oldest first",
-            "prices": options.prices,
+            "prices": "adjusted_by_source" if table.is_adjusted else options.prices,
             "price_columns": _price_columns(table, options.prices, symbol),
             "calendar": calendar,
             "repairs": [one.as_dict() for one in repaired],
@@ -157,6 +158,8 @@ def _put_prices(
     bars: pl.DataFrame, table: Table, options: Options
 ) -> tuple[pl.DataFrame, tuple[Finding, ...]]:
     """Adjust prices if that is asked for, or say that they could be."""
+    if table.is_adjusted:
+        return bars, find_adjusted_by_source(can_be_plain=table.layout.name != "yfinance")
     if "adj_close" not in bars.columns:
         return bars, ()
     if options.prices == "as_given":

@@ -18,6 +18,7 @@ from finscale.market.layouts import RawTable, count_header_rows
 
 CSV_SUFFIXES = (".csv", ".txt", ".tsv")
 _SEPARATORS = ",;\t|"
+_EMPTY_LINES = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[ \t]*\r?\n)+")
 _PAIR = re.compile(r"""\(\s*['"](.*)['"]\s*,\s*['"](.*)['"]\s*\)""")
 
 
@@ -33,16 +34,20 @@ def read_table(path: Path) -> tuple[RawTable, str]:
         If the file is missing, damaged, or neither CSV nor Parquet.
     """
     suffix = path.suffix.lower()
+    if path.is_dir():
+        raise DataError(f"{path}: a directory; give a .csv or .parquet file in it")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give the path of a .csv or .parquet file")
     if suffix not in {*CSV_SUFFIXES, ".parquet"}:
         raise DataError(f"{path}: cannot tell the format; give a .csv or .parquet file")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check data.path")
     try:
         content = path.read_bytes()
         raw = _read_parquet(content) if suffix == ".parquet" else _read_csv(path, content)
-    except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, csv.Error) as error:
         kind = "PARQUET" if suffix == ".parquet" else "CSV"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, pl.exceptions.PanicException):
+            reason = "its bytes contradict each other"
         raise DataError(f"{path}: damaged or not {kind} ({reason})") from error
     return raw, hash_bytes(content)
 
@@ -50,6 +55,9 @@ def read_table(path: Path) -> tuple[RawTable, str]:
 def _read_csv(path: Path, content: bytes) -> RawTable:
     if b"\0" in content[:65536]:
         raise DataError(f"{path}: damaged or not CSV (it is binary, or UTF-16); save it as UTF-8")
+    # As a Macintosh once ended lines, and below a title that was emptied.
+    content = content if b"\n" in content else content.replace(b"\r", b"\n")
+    content = _EMPTY_LINES.sub(b"", content)
     separator = _find_separator(content)
     lines = list(islice(_rows(content, separator), 3))
     n_header = count_header_rows(lines)
