@@ -119,6 +119,7 @@ def test_the_storage_does_refuse_what_comes_too_late(tmp_path: Path) -> None:
         # Elsewhere its silence is all there is to see.
         ("elsewhere:1:0", False, [TrialState.FAIL] * 3),
     ],
+    ids=["wakes", "frozen", "elsewhere"],
 )
 def test_a_worker_that_is_there_is_frozen_once_its_silence_lasts(
     tmp_path: Path,

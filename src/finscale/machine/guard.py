@@ -17,6 +17,7 @@ StopState = Literal["go", "finish_epoch", "stop"]
 STOP, STOP_NOW = "stop\n", "stop now\n"
 _STATES: tuple[StopState, ...] = ("go", "finish_epoch", "stop")
 _GRACEFUL, _AT_ONCE = 1, 2
+_PATIENCE_S = 10.0
 _ANSWERS = {
     _GRACEFUL: "stopping after this epoch; asked once more: after this optimiser step",
     _AT_ONCE: "stopping after this optimiser step; asked once more: at once",
@@ -111,7 +112,8 @@ class StopSignal:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._answers.put(None)
-            answering.join()
+            # A terminal that takes nothing must not keep the run from leaving.
+            answering.join(timeout=_PATIENCE_S)
 
     def _answer(self, say: Callable[[str], object]) -> None:
         while (text := self._answers.get()) is not None:
