@@ -80,7 +80,7 @@ def tomorrow_in_a_table(folder: Path) -> dict[str, Any]:
     table = folder / "table.npz"
     ahead = bars["close"].log().diff().shift(-1).fill_null(0.0).to_numpy()
     np.savez(table, date=bars["date"].to_numpy(), value=ahead)
-    before = f"TABLE = np.load({str(table)!r})\n"
+    before = f"with np.load({str(table)!r}) as file:\n    TABLE = dict(file)\n"
     value = (
         'at = np.searchsorted(TABLE["date"], bars.date).clip(max=len(TABLE["date"]) - 1)\n'
         '    return TABLE["value"][at]'

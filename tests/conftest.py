@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Bits may depend on the number of threads, which a run sets for its whole process.
 torch.set_num_threads(1)
+
+# A shell ignores Ctrl-C in what it runs in the background, and all its children inherit that; tests
+# of interruptions mean what a terminal does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Importing `modules` has imported the tiers.
 BUILT_IN = dict(REGISTRY)

@@ -229,7 +229,8 @@ def test_a_module_that_reads_tomorrow_from_a_file_is_found(tmp_path: Path) -> No
     module.write_text(
         "import numpy as np\n"
         "from finscale.features.registry import feature\n"
-        f"FILE = np.load({str(tmp_path / 'signal.npz')!r})\n"
+        f"with np.load({str(tmp_path / 'signal.npz')!r}) as file:\n"
+        "    FILE = dict(file)\n"
         "@feature(family='mine', meaning='m', formula='f', reference='r (2000)',\n"
         "         inputs=['date'], lookback_bars=0)\n"
         "def signal(bars):\n"

@@ -81,6 +81,8 @@ def test_a_table_for_people(finscale: CommandLine, points: Path) -> None:
     assert lines[8].startswith("79 points, 1 of highest loss left out; objective ")
     assert ", converged, condition number " in lines[8]
     assert lines[9] == "50 bootstrap samples of points, 50 converged, seed 0"
+    assert lines[10].startswith("a constant has an objective of ")
+    assert len(lines) == 11
 
 
 def test_a_table_without_a_bootstrap(finscale: CommandLine, tmp_path: Path) -> None:
@@ -94,7 +96,9 @@ def test_a_table_without_a_bootstrap(finscale: CommandLine, tmp_path: Path) -> N
     lines = finished.out.splitlines()
     assert lines[1].split() == ["parameter", "value"]
     assert lines[2].split() == ["E", "0", "at", "its", "bound"]
-    assert len(lines) == 7
+    assert lines[7].startswith("a constant has an objective of ")
+    assert ", AICc gains " in lines[7]
+    assert lines[8:] == ["note: E is at a bound: a limit, not a measurement"]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,9 @@ def test_bad_settings(finscale: CommandLine, points: Path) -> None:
         return fault_of(finscale("fit-law", points, *SURFACE, *options))
 
     assert fault("--law", "cubic").startswith("law cubic: no such law; choose one of constant,")
-    assert fault("--huber", "0") == "huber 0.0: the width must be positive; 1e-3 is usual"
+    assert fault("--huber", "0") == (
+        "huber 0.0: the width must be positive and finite; 1e-3 is usual"
+    )
     assert fault("--bootstrap", "1").startswith("bootstrap 1: give 0 for none")
     assert fault("--drop-highest", "80").startswith("drop-highest 80: there are 80 points")
     assert fault("--confidence", "95").startswith("confidence 95: give a share between 0 and 1")

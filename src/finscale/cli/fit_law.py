@@ -147,15 +147,15 @@ def _print(fitted: FittedPoints) -> None:
             "NOT identified: the points do not tell these parameters apart, and other values fit "
             "as well; no interval is given"
         )
-    if fitted.constant is not None:
-        gain = fitted.constant.delta_aicc
-        aicc = "" if gain is None else f", AICc gains {gain:.1f} over it"
-        typer.echo(f"a constant has an objective of {fitted.constant.objective:.6g}{aicc}")
-    for note in fitted.notes:
-        typer.echo(f"note: {note}")
     if fitted.resampled is not None:
         sampled = fitted.resampled
         typer.echo(
             f"{sampled.value_S.size} bootstrap samples of {fitted.resampling}, "
             f"{int(sampled.converged_S.sum())} converged, seed {sampled.seed}"
         )
+    if fitted.constant is not None:
+        gain = fitted.constant.delta_aicc
+        aicc = "" if gain is None else f", AICc gains {gain:.1f} over it"
+        typer.echo(f"a constant has an objective of {fitted.constant.objective:.6g}{aicc}")
+    for note in fitted.notes:
+        typer.echo(f"note: {note}")
