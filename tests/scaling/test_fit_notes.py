@@ -94,6 +94,24 @@ def test_seeds_of_one_size_make_no_interval_narrower() -> None:
         assert (many.estimate.n_points, many.n_rows, one.n_rows) == (12, 36, 12)
 
 
+def test_with_seeds_of_every_size_intervals_hold_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    n = np.geomspace(5e3, 1.6e5, 6)
+    # A size that is another to every seed makes them independent points.
+    apart = np.repeat(n, 3) * (1 + 1e-12 * np.arange(18))
+    held = {"one size": 0, "apart": 0}
+    for seed in range(100):
+        budget = 0.8 * n**-0.08 + 0.01 * rng.standard_normal(6)
+        loss = (budget[:, None] + 0.002 * rng.standard_normal((6, 3))).ravel()
+        for name, x in (("one size", np.repeat(n, 3)), ("apart", apart)):
+            found = fit_law(law="power", x=x, loss=loss, bootstrap=300, seed=seed).intervals
+            low, high = (found or {})["alpha"]
+            held[name] += low <= 0.08 <= high
+    # 95 with a standard error of 2.2.
+    assert held["one size"] >= 90
+    assert held["apart"] <= 80
+
+
 def test_points_of_one_size_are_drawn_together() -> None:
     rows = {"x": np.repeat(N, 3), "loss": np.repeat(FALLING, 3)}
     settings = {"law": "power", "huber": 1e-3, "seed": 4}
