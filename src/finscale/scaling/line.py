@@ -20,6 +20,7 @@ from finscale.errors import FitError
 from finscale.scaling.fit import aicc, points_needed
 from finscale.scaling.laws import PowerLawWithFloor
 from finscale.scaling.point_table import read_values, table_of
+from finscale.scaling.points import mean_by_size
 from finscale.scaling.uncertainty import Interval, Kind, check_confidence, direction
 
 FORMULA = "y = a + b ln x"
@@ -148,8 +149,7 @@ def fit_line(
         raise FitError(f"{source}: x has {x_P.size} values and y {y_P.size}")
     if max(x_P.max(), 1.0 / x_P.min(), np.abs(y_P).max()) > _LARGEST:
         raise FitError(f"{source}: numbers beyond {_LARGEST:g}; choose another unit")
-    x_P, of_P = np.unique(x_P, return_inverse=True)
-    y_P = np.bincount(of_P, weights=y_P) / np.bincount(of_P)
+    x_P, y_P = mean_by_size(x_P, y_P)
     if x_P.size < 3:
         raise FitError(f"{source}: a line needs three sizes, got {x_P.size}; measure more")
     log_P = np.log(x_P)

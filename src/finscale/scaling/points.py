@@ -97,3 +97,13 @@ def sorted_points(points: Sequence[Point]) -> list[Point]:
                 f"{bad[0]}; leave that run out or repeat it"
             )
     return sorted(points, key=lambda point: point.n_parameters)
+
+
+def mean_by_size(size_P: FloatArray, value_P: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return distinct sizes, ascending, and the mean of the values of each.
+
+    Measurements of one size share whatever is peculiar to it, and are no independent ones of what
+    size does.
+    """
+    distinct_G, group_P = np.unique(size_P, return_inverse=True)
+    return distinct_G, np.bincount(group_P, weights=value_P) / np.bincount(group_P)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from finscale.scaling.fit import Comparison, compare_laws
-from finscale.scaling.laws import Constant, FloatArray, PowerLaw, PowerLawWithFloor
+from finscale.scaling.laws import Constant, PowerLaw, PowerLawWithFloor
 from finscale.scaling.line import Line, fit_line
+from finscale.scaling.points import mean_by_size
 from finscale.scaling.uncertainty import Interval, Kind, LawIntervals, bootstrap_law, direction
 
 
@@ -87,27 +88,20 @@ def weigh(
     FitError
         If the points are not positive finite numbers.
     """
-    sizes, losses = _averaged(sizes, losses)
-    comparison = compare_laws(sizes, losses)
-    if sizes.size < comparison.n_points_needed:
+    size_P, loss_P = np.asarray(sizes, dtype=np.float64), np.asarray(losses, dtype=np.float64)
+    if size_P.shape == loss_P.shape and size_P.ndim == 1:  # else it is for the fit to refuse
+        size_P, loss_P = mean_by_size(size_P, loss_P)
+    comparison = compare_laws(size_P, loss_P)
+    if size_P.size < comparison.n_points_needed:
         return Weighed(comparison, (), None)
     intervals = tuple(
         bootstrap_law(
             comparison.fit_of(law),
-            sizes,
+            size_P,
             n_samples=n_bootstrap,
             confidence=confidence,
             seed=seed,
         )
         for law in (PowerLaw, PowerLawWithFloor)
     )
-    return Weighed(comparison, intervals, fit_line(x=sizes, y=losses, confidence=confidence))
-
-
-def _averaged(sizes: npt.ArrayLike, losses: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return distinct sizes, ascending, and the mean loss of each."""
-    size_P, loss_P = np.asarray(sizes, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-    if size_P.shape != loss_P.shape or size_P.ndim != 1:
-        return size_P, loss_P  # for the fit to refuse
-    distinct_G, group_P = np.unique(size_P, return_inverse=True)
-    return distinct_G, np.bincount(group_P, weights=loss_P) / np.bincount(group_P)
+    return Weighed(comparison, intervals, fit_line(x=size_P, y=loss_P, confidence=confidence))

@@ -102,7 +102,7 @@ def close_lost(study: optuna.Study, storage: RDBStorage, own: str, silences: Sil
         cut_off = worker == own and not is_gone(own)
         # Without a name its worker died while it held the claim lock.
         gone = worker is None or is_gone(worker)
-        frozen = trial._trial_id in (lasting if worker and is_here(worker) else silent)  # noqa: SLF001
+        frozen = trial._trial_id in (lasting if worker and is_here(worker) else silent)  # noqa: SLF001 - see take
         if cut_off or gone or frozen:
             # Its own worker, which needs no claim for that, may end it between our look and this.
             with contextlib.suppress(UpdateFinishedTrialError):
